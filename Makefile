@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every entry point of gaudi-p2p; `make help` lists them.
+#
+# User space is built here. The kernel modules, the node image and everything
+# else that needs a particular Debian are built by tests/lab/lab in a chroot of
+# its own, and cached outside the tree.
+
+comma := ,
+V ?= 0
+SAN ?=
+T ?=
+O ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+Q := $(if $(filter 1,$(V)),,@)
+PKG_CONFIG ?= pkg-config
+LAB := tests/lab/lab
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+# Without .SECONDARY make deletes the test objects after every run.
+.SECONDARY:
+.DEFAULT_GOAL := all
+
+include mk/parts.mk
+
+WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+	-Wjump-misses-init -Wformat=2 -Wno-unknown-warning-option
+override CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilib -Idriver/uapi -I$(O)/gen
+override CFLAGS += -std=gnu11 -g -O2 -fno-strict-aliasing $(WARN) -Werror=implicit-function-declaration \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-fstack-protector-strong)
+override LDFLAGS += $(if $(SAN),-fsanitize=$(SAN))
+ifneq ($(WERROR),0)
+override CFLAGS += -Werror
+endif
+
+.PHONY: all test demo unit vm e2e fuzz bench lint images driver clean help FORCE host
+all: $(PROGRAMS:%=$(O)/%) ## Programs of user space, into build/
+
+# --- compile ---------------------------------------------------------------
+$(O)/%.o: %.c $(O)/.flags
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+$(O)/gen/%.o: $(O)/gen/%.c $(O)/.flags
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -Wno-shadow -MMD -MP -c $< -o $@
+# Messages of the kubelet's APIs: written once as .proto, compiled by protobuf-c.
+$(O)/gen/%.pb-c.c $(O)/gen/%.pb-c.h: lib/%.proto
+	$(Q)mkdir -p $(@D) && protoc-c --proto_path=lib --c_out=$(O)/gen $<
+# Changed flags rebuild; the same flags leave the stamp alone.
+$(O)/.flags: FORCE
+	@mkdir -p $(O); echo '$(CC) $(CPPFLAGS) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CPPFLAGS) $(CFLAGS)' >$@
+
+# One archive per part; a part may only use what USES_part names, and its tests
+# are linked with nothing else, so a forbidden dependency fails the build.
+define part_rules
+$(O)/lib$(1).a: $$(patsubst %.c,$(O)/%.o,$$(filter-out %/main.c,$$(wildcard $$(DIR_$(1))/*.c))) $$(GEN_$(1):%=$(O)/gen/%.pb-c.o)
+	$$(Q)rm -f $$@; mkdir -p $$(@D) && $$(AR) rcs $$@ $$^
+$$(patsubst %.c,$(O)/%.o,$$(wildcard $$(DIR_$(1))/*.c) $$(wildcard tests/unit/$(1)/*.c)): | $$(foreach p,$(1) $$(USES_$(1)),$$(GEN_$$(p):%=$(O)/gen/%.pb-c.h))
+$(O)/tests/unit/$(1)/test_%: $(O)/tests/unit/$(1)/test_%.o $(O)/lib$(1).a $$(foreach p,$$(USES_$(1)),$(O)/lib$$(p).a) $(UNIT_HELPERS)
+	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(LIBS_$(1)) $$(foreach p,$$(USES_$(1)),$$(LIBS_$$(p))) -lcmocka
+endef
+UNIT_HELPERS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/unit/*.c))
+$(foreach p,$(PARTS),$(eval $(call part_rules,$(p))))
+
+define program_rules
+$(O)/$(1): $(O)/$$(DIR_$$(PART_$(1)))/main.o $(O)/lib$$(PART_$(1)).a $$(foreach p,$$(USES_$$(PART_$(1))),$(O)/lib$$(p).a)
+	$$(Q)$$(CC) $$(LDFLAGS) $(if $(STATIC),-static) -o $$@ $$^ $$(LIBS_$$(PART_$(1))) $$(foreach p,$$(USES_$$(PART_$(1))),$$(LIBS_$$(p))) $(if $(STATIC),-lpthread)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program_rules,$(p))))
+
+# --- test ------------------------------------------------------------------
+UNIT_TESTS := $(patsubst tests/unit/%.c,%,$(wildcard tests/unit/*/test_*.c))
+ifneq ($(T),)
+UNIT_PICKED := $(filter $(foreach t,$(T),%/$(t) %/test_$(t)),$(UNIT_TESTS))
+else
+UNIT_PICKED := $(UNIT_TESTS)
+endif
+
+test: ## Every test: unit, vm, e2e. Installs what it needs; under 30 minutes with a warm cache
+	$(Q)tests/run-all
+
+unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
+	$(Q)$(if $(UNIT_PICKED),,echo "make unit: no test is called '$(T)'; there are: $(notdir $(UNIT_TESTS))" >&2; exit 2)
+	$(Q)$(MAKE) --no-print-directory SAN=$(SAN) V=$(V) $(UNIT_PICKED:%=$(O)/tests/unit/%)
+	$(Q)tests/unit/run $(O) $(UNIT_PICKED:%=$(O)/tests/unit/%)
+
+vm: host ## Driver tests in a small guest with an IOMMU and a real DMA peer (T=name; DEBUG=1: KASAN, lockdep, kmemleak)
+	$(Q)$(LAB) vm $(if $(DEBUG),--debug) $(T)
+
+e2e: host ## The demo's proofs and more, on an emulated node with the real kubelet (T=name)
+	$(Q)$(LAB) e2e $(T)
+
+demo: host ## The main job on an emulated node: two pods, two Gaudis, one RDMA write; prints what it proves
+	$(Q)$(LAB) demo
+
+driver: host ## Kernel module against the newest supported kernel, into build/driver/
+	$(Q)$(LAB) driver
+
+images: host ## Container images as docker-archive files, into build/images/
+	$(Q)$(LAB) images
+
+fuzz: ## Fuzzing (comes with a later version)
+	@echo "make fuzz: no fuzz targets yet; the framing and config parsers get theirs with the deepened parts" >&2
+
+bench: ## Benchmarks (come with a later version)
+	@echo "make bench: no benchmarks yet; demo prints the bandwidth of its copy" >&2
+
+lint: host ## Formatting, shellcheck, SPDX lines, file and function sizes
+	$(Q)tests/lint
+
+# What the host needs, installed by name and only when missing.
+host:
+	$(Q)$(LAB) host
+
+clean: ## Removes build/; the cache outside the tree stays (tests/lab/lab clean removes that)
+	rm -rf build build-*
+
+help: ## This list
+	@echo "gaudi-p2p: peer-to-peer memory for Gaudi and RDMA NICs on Kubernetes"
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@echo "  variables: T=test name, SAN=address,undefined, V=1 shows commands, GAUDI_P2P_CACHE=where downloads and built tools are kept"
+
+-include $(shell find $(O) -name '*.d' 2>/dev/null)

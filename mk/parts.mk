@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+# The parts of user space, what each may use, and the programs made of them.
+#
+#   base   below everything            grpc     frames, streams, sockets
+#   sysfs  devices, topology, pairs    kubelet  the kubelet's APIs, both sides
+#   p2p    what a pod links            device-plugin, cni-rdma: the programs
+#
+# DIR: its folder. USES: other parts, in link order. LIBS: foreign libraries.
+# GEN: .proto files below lib/ without their ending.
+
+PARTS := base sysfs grpc kubelet p2p device-plugin cni-rdma p2p-copy
+
+DIR_base := lib/base
+USES_base :=
+LIBS_base :=
+
+DIR_sysfs := lib/sysfs
+USES_sysfs := base
+LIBS_sysfs := -ljansson
+
+DIR_grpc := lib/grpc
+USES_grpc := base
+LIBS_grpc := -lnghttp2
+
+DIR_kubelet := lib/kubelet
+USES_kubelet := grpc base
+LIBS_kubelet := -lprotobuf-c
+GEN_kubelet := $(patsubst lib/%.proto,%,$(wildcard lib/kubelet/*.proto))
+
+DIR_p2p := lib/p2p
+USES_p2p := base
+LIBS_p2p := -libverbs
+
+DIR_device-plugin := device-plugin
+USES_device-plugin := kubelet grpc sysfs base
+LIBS_device-plugin :=
+
+DIR_cni-rdma := cni-rdma
+USES_cni-rdma := kubelet grpc sysfs base
+# libnl and not libmnl: Debian ships only libnl as an archive, and the plugin is static.
+LIBS_cni-rdma := -lnl-route-3 -lnl-3 -lm
+override CPPFLAGS += -isystem /usr/include/libnl3
+
+DIR_p2p-copy := deploy/examples/p2p-copy
+USES_p2p-copy := p2p base
+LIBS_p2p-copy :=
+
+PROGRAMS := gaudi-device-plugin cni-rdma p2p-copy
+PART_gaudi-device-plugin := device-plugin
+PART_cni-rdma := cni-rdma
+PART_p2p-copy := p2p-copy
