@@ -78,7 +78,7 @@ test: ## Every test: unit, vm, e2e. Installs what it needs; under 30 minutes wit
 
 unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
 	$(Q)$(if $(UNIT_PICKED),,echo "make unit: no test is called '$(T)'; there are: $(notdir $(UNIT_TESTS))" >&2; exit 2)
-	$(Q)$(MAKE) --no-print-directory SAN=$(SAN) V=$(V) $(UNIT_PICKED:%=$(O)/tests/unit/%)
+	$(Q)$(MAKE) --no-print-directory -j$$(nproc) SAN=$(SAN) V=$(V) $(UNIT_PICKED:%=$(O)/tests/unit/%)
 	$(Q)tests/unit/run $(O) $(UNIT_PICKED:%=$(O)/tests/unit/%)
 
 vm: host ## Driver tests in a small guest with an IOMMU and a real DMA peer (T=name; DEBUG=1: KASAN, lockdep, kmemleak)
