@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What is on this node: Gaudi accelerators and RDMA NIC functions, as sysfs
+ * shows them at one moment.
+ *
+ * Devices come and go while sysfs is read. An entry that is only half there is
+ * left out with a debug line; the next scan sees it whole or not at all.
+ */
+#ifndef SYSFS_INVENTORY_H
+#define SYSFS_INVENTORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "sysfs/pairs.h"
+#include "sysfs/sysfs.h"
+
+/* The driver's lease of a device. */
+enum lease_state {
+	LEASE_UNKNOWN,		/* the attribute could not be read, or holds a word we do not know */
+	LEASE_FREE,
+	LEASE_OWNED,
+	LEASE_DRAINING,		/* ended, but an importer still holds its memory */
+	LEASE_SCRUBBING,	/* memory is being wiped */
+	LEASE_LOST,		/* left only by reset or rebind */
+};
+
+/* "free", "owned", ... and "unknown". */
+const char *lease_state_name(enum lease_state state);
+
+/* Draining and scrubbing: about to be free by itself. */
+bool lease_state_is_transient(enum lease_state state);
+
+struct gaudi {
+	char id[64];		/* Device ID: serial if usable and unique, else PCI address, else the kernel's name */
+	unsigned minor;		/* accelN, and accel_controlDN with the same N */
+	bool has_control;
+	bool has_lease;		/* gaudi_p2p; false: the mainline driver, which knows none */
+	char driver[32];
+	char pci[24];		/* "" for a virtual device */
+	char serial[64];	/* "" when sysfs has none */
+	char path[SYSFS_PATH_MAX];	/* of the function below the root: "devices/pci0000:00/..."; "" when virtual */
+	int numa_node;		/* -1: not known */
+	int module_id;		/* -1: not known */
+	enum lease_state state;
+	char reason[SYSFS_LINE_MAX];	/* the driver's words, "" when it has nothing to say */
+};
+
+struct nic {
+	struct pairs_nic name;	/* netdev, node_guid are "" when the NIC is inside a pod */
+	char path[SYSFS_PATH_MAX];
+	int numa_node;		/* -1: not known */
+	bool is_soft;		/* Soft-RoCE on the function's netdev */
+	bool is_visible;	/* false: its RDMA device is in another network namespace */
+};
+
+/*
+ * A verbs node whose RDMA device is in another namespace and which does not
+ * lead to hardware: Soft-RoCE inside a pod. Which function it belongs to
+ * cannot be seen; the pairing that was made before knows.
+ */
+struct hidden_uverbs {
+	char uverbs[32];
+	char rdma[64];
+};
+
+struct inventory {
+	size_t n_gaudi;
+	struct gaudi *gaudi;	/* sorted by id */
+	size_t n_nic;
+	struct nic *nic;	/* sorted by PCI address, one per function */
+	size_t n_hidden;
+	struct hidden_uverbs *hidden;
+	bool has_rdma_cm;	/* /dev/infiniband/rdma_cm exists */
+};
+
+void inventory_free(struct inventory *inv);
+DEFINE_CLEANUP(struct inventory *, inventory_free)
+
+/*
+ * Scans. Classes that do not exist (driver not loaded) give empty lists. On
+ * failure *ret is untouched: -ENOMEM, or the error of listing a class. A
+ * failed scan says nothing about the devices. The caller frees with
+ * inventory_free().
+ */
+int inventory_scan(const struct sysfs_root *root, struct inventory **ret);
+
+/* By Device ID, by PCI address; NULL when there is none. Valid as long as inv. */
+const struct gaudi *inventory_find_gaudi(const struct inventory *inv, const char *id);
+const struct nic *inventory_find_nic(const struct inventory *inv, const char *pci);
+
+/* True when both show the same devices in the same states, reasons included. */
+bool inventory_equal(const struct inventory *a, const struct inventory *b);
+
+#endif

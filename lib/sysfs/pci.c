@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "pci.h"
+
+#include <string.h>
+
+enum {
+	/* More bridges than PCI can number in one path. */
+	DISTANCE_HOST_BRIDGE = 1000,
+	DISTANCE_NUMA = 2000,
+	DISTANCE_UNKNOWN = 3000,
+	DISTANCE_FAR = 4000,
+};
+
+/* Length of the hexadecimal number at text when it has min to max digits, else 0. */
+static size_t hex_len(const char *text, size_t min, size_t max)
+{
+	size_t n = strspn(text, "0123456789abcdef");
+
+	return n >= min && n <= max ? n : 0;
+}
+
+/* Length of the PCI address at text, else 0. What follows it is not looked at. */
+static size_t addr_len(const char *text)
+{
+	size_t n = hex_len(text, 4, 8);
+
+	if (n == 0 || text[n] != ':' || hex_len(text + n + 1, 2, 2) == 0 || text[n + 3] != ':' ||
+	    hex_len(text + n + 4, 2, 2) == 0 || text[n + 6] != '.' || text[n + 7] < '0' || text[n + 7] > '7')
+		return 0;
+	return n + 8;
+}
+
+bool pci_addr_is_valid(const char *text)
+{
+	size_t n = addr_len(text);
+
+	return n > 0 && text[n] == '\0';
+}
+
+bool pci_function_of_path(char *path, char addr[24])
+{
+	const char *found = NULL;
+	size_t found_len = 0;
+
+	for (const char *p = path; p; p = strchr(p, '/')) {
+		size_t n;
+
+		p += *p == '/';
+		n = addr_len(p);
+		if (n > 0 && (p[n] == '/' || p[n] == '\0')) {
+			found = p;
+			found_len = n;
+		}
+	}
+	if (!found)
+		return false;
+	memcpy(addr, found, found_len);
+	addr[found_len] = '\0';
+	path[found - path + found_len] = '\0';
+	return true;
+}
+
+static unsigned count_components(const char *path)
+{
+	unsigned n = 0;
+
+	for (; *path; path++)
+		n += *path == '/';
+	return n;
+}
+
+unsigned pci_distance(const char *path_a, int numa_a, const char *path_b, int numa_b)
+{
+	size_t common = 0;
+	unsigned depth, hops;
+
+	if (*path_a && strcmp(path_a, path_b) == 0)
+		return 0;
+	for (size_t i = 0; *path_a && *path_b; i++) {
+		bool end_a = path_a[i] == '/' || path_a[i] == '\0', end_b = path_b[i] == '/' || path_b[i] == '\0';
+
+		if (end_a && end_b)
+			common = i;
+		if (path_a[i] != path_b[i] || path_a[i] == '\0')
+			break;
+	}
+	/* "devices" is all that functions of different host bridges share. */
+	depth = 0;
+	for (size_t i = 0; i < common; i++)
+		depth += path_a[i] == '/';
+	if (common > 0 && depth >= 1) {
+		hops = count_components(path_a + common) + count_components(path_b + common);
+		return depth >= 2 ? hops : DISTANCE_HOST_BRIDGE + hops;
+	}
+	if (numa_a < 0 || numa_b < 0)
+		return DISTANCE_UNKNOWN;
+	return numa_a == numa_b ? DISTANCE_NUMA : DISTANCE_FAR;
+}
+
+const char *pci_distance_name(unsigned distance)
+{
+	if (distance == 0)
+		return "same function";
+	if (distance <= 4)
+		return "same switch";
+	if (distance < DISTANCE_HOST_BRIDGE)
+		return "same root port";
+	if (distance < DISTANCE_NUMA)
+		return "same host bridge";
+	if (distance < DISTANCE_UNKNOWN)
+		return "same NUMA node";
+	return distance < DISTANCE_FAR ? "unknown" : "other NUMA node";
+}
+
+size_t pci_switch_len(const char *path)
+{
+	size_t len = strlen(path), last = len;
+	unsigned depth = count_components(path);
+
+	/* devices/pciDDDD:BB/root port/upstream/downstream/function: cut the last two. */
+	if (depth < 4)
+		return len;
+	for (unsigned cut = 0; cut < 2; cut++)
+		while (last > 0 && path[--last] != '/')
+			;
+	return last;
+}
