@@ -37,7 +37,9 @@ cmd_modules() {
 		build_module tests/vm/modules vm-modules "$newest"
 	fi
 	if [ -x "$LAB_DIR/soft-roce/build" ]; then
-		"$LAB_DIR/soft-roce/build" || die "Soft-RoCE with dma-buf import could not be built: the reason is above"
+		stage "Soft-RoCE with dma-buf import for $newest" \
+			"$LAB_DIR/soft-roce/build" "$(buildroot_path)" "$LAB_ROOT/build/soft-roce" --kver "$newest" ||
+			die "Soft-RoCE with dma-buf import could not be built: the reason is above"
 	fi
 }
 

@@ -64,9 +64,9 @@ stage() {
 	[ $((EPOCHSECONDS - start)) -lt 2 ] || say "  done in $((EPOCHSECONDS - start)) s"
 }
 
-# Content hash of standard input.
+# hash_of [FILE...]: content hash of the files and of standard input.
 hash_of() {
-	sha256sum | cut -c1-16
+	{ cat -- "$@" && cat; } | sha256sum | cut -c1-16
 }
 
 # cache_lock NAME: from here to the end of the process (or to unlock) one
