@@ -54,7 +54,7 @@ $(O)/lib$(1).a: $$(patsubst %.c,$(O)/%.o,$$(filter-out %/main.c,$$(wildcard $$(D
 	$$(Q)rm -f $$@; mkdir -p $$(@D) && $$(AR) rcs $$@ $$^
 $$(patsubst %.c,$(O)/%.o,$$(wildcard $$(DIR_$(1))/*.c) $$(wildcard tests/unit/$(1)/*.c)): | $$(foreach p,$(1) $$(USES_$(1)),$$(GEN_$$(p):%=$(O)/gen/%.pb-c.h))
 $(O)/tests/unit/$(1)/test_%: $(O)/tests/unit/$(1)/test_%.o $(O)/lib$(1).a $$(foreach p,$$(USES_$(1)),$(O)/lib$$(p).a) $(UNIT_HELPERS)
-	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(LIBS_$(1)) $$(foreach p,$$(USES_$(1)),$$(LIBS_$$(p))) -lcmocka
+	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(LIBS_$(1)) $$(foreach p,$$(USES_$(1)),$$(LIBS_$$(p))) -lcmocka
 endef
 UNIT_HELPERS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/unit/*.c))
 $(foreach p,$(PARTS),$(eval $(call part_rules,$(p))))
