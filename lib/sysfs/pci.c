@@ -60,7 +60,23 @@ bool pci_function_of_path(char *path, char addr[24])
 	return true;
 }
 
-static unsigned count_components(const char *path)
+/* End of the host bridge's component ("pci0000:00"), which other buses may stand before; 0 when there is none. */
+static size_t host_bridge_end(const char *path)
+{
+	for (const char *p = path; p; p = strchr(p, '/')) {
+		size_t n;
+
+		p += *p == '/';
+		if (strncmp(p, "pci", 3) != 0)
+			continue;
+		n = hex_len(p + 3, 4, 8);
+		if (n > 0 && p[3 + n] == ':' && hex_len(p + 4 + n, 2, 2) > 0 && (p[6 + n] == '/' || p[6 + n] == '\0'))
+			return (size_t)(p - path) + 6 + n;
+	}
+	return 0;
+}
+
+static unsigned count_slashes(const char *path)
 {
 	unsigned n = 0;
 
@@ -69,28 +85,29 @@ static unsigned count_components(const char *path)
 	return n;
 }
 
-unsigned pci_distance(const char *path_a, int numa_a, const char *path_b, int numa_b)
+/* Length of the components that both paths begin with. */
+static size_t common_len(const char *a, const char *b)
 {
 	size_t common = 0;
-	unsigned depth, hops;
+
+	for (size_t i = 0;; i++) {
+		if ((a[i] == '/' || a[i] == '\0') && (b[i] == '/' || b[i] == '\0'))
+			common = i;
+		if (a[i] != b[i] || a[i] == '\0')
+			return common;
+	}
+}
+
+unsigned pci_distance(const char *path_a, int numa_a, const char *path_b, int numa_b)
+{
+	size_t common = common_len(path_a, path_b), host = host_bridge_end(path_a);
 
 	if (*path_a && strcmp(path_a, path_b) == 0)
 		return 0;
-	for (size_t i = 0; *path_a && *path_b; i++) {
-		bool end_a = path_a[i] == '/' || path_a[i] == '\0', end_b = path_b[i] == '/' || path_b[i] == '\0';
+	if (host > 0 && common >= host) {
+		unsigned hops = count_slashes(path_a + common) + count_slashes(path_b + common);
 
-		if (end_a && end_b)
-			common = i;
-		if (path_a[i] != path_b[i] || path_a[i] == '\0')
-			break;
-	}
-	/* "devices" is all that functions of different host bridges share. */
-	depth = 0;
-	for (size_t i = 0; i < common; i++)
-		depth += path_a[i] == '/';
-	if (common > 0 && depth >= 1) {
-		hops = count_components(path_a + common) + count_components(path_b + common);
-		return depth >= 2 ? hops : DISTANCE_HOST_BRIDGE + hops;
+		return common > host ? hops : DISTANCE_HOST_BRIDGE + hops;
 	}
 	if (numa_a < 0 || numa_b < 0)
 		return DISTANCE_UNKNOWN;
@@ -114,11 +131,10 @@ const char *pci_distance_name(unsigned distance)
 
 size_t pci_switch_len(const char *path)
 {
-	size_t len = strlen(path), last = len;
-	unsigned depth = count_components(path);
+	size_t len = strlen(path), last = len, host = host_bridge_end(path);
 
-	/* devices/pciDDDD:BB/root port/upstream/downstream/function: cut the last two. */
-	if (depth < 4)
+	/* host bridge/root port/upstream/downstream/function: cut the last two, if that leaves a switch. */
+	if (host == 0 || count_slashes(path + host) < 4)
 		return len;
 	for (unsigned cut = 0; cut < 2; cut++)
 		while (last > 0 && path[--last] != '/')
