@@ -27,6 +27,9 @@ e2fsprogs               disk of the node image
 qemu-system-x86         the guests
 openssh-client          commands in the emulated node
 xz-utils                modules of the guests
+kmod                    modules of the guests
+cpio                    first file system of the emulated node
+openssl                 certificate of the kubelet in the emulated node
 '
 
 # The names of the packages that are not there.

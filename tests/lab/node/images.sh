@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Container images as docker-archive files in build/images/, made without a
+# registry and without a container engine; the same input gives the same bytes.
+
+LAB_IMAGES=$LAB_ROOT/build/images
+# The program's own needs: the libraries, the plug-in folder and a shell to look around with.
+LAB_P2P_COPY_PACKAGES="base-files libibverbs1 ibverbs-providers busybox-static"
+
+p2p_copy_base_path() {
+	printf '%s/p2p-copy-base-%s.tar\n' "$LAB_CACHE" "$(hash_of "$LAB_DIR/versions" "$LAB_DIR/node/images.sh" </dev/null)"
+}
+
+# p2p_copy_base_make TARGET: packages unpacked, not configured: nothing in there runs at build time.
+p2p_copy_base_make() {
+	local mirror opts list=$1.list
+	mirror=$(debian_mirror) || return 1
+	mapfile -t opts < <(apt_options)
+	printf 'deb %s %s main\n' "$mirror" "$LAB_SUITE" >"$list"
+	# shellcheck disable=SC2016 # expanded by mmdebstrap's shell
+	SOURCE_DATE_EPOCH=0 mmdebstrap --variant=extract --format=tar "${opts[@]}" \
+		--include="$(tr -s ' \n' ',' <<<"$LAB_P2P_COPY_PACKAGES" | sed 's/^,//; s/,$//')" \
+		--aptopt='APT::Install-Recommends "false"' \
+		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
+		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+		--customize-hook='rm -rf "$1"/dev/* "$1"/var/cache/* "$1"/var/log/*' \
+		--customize-hook='[ -e "$1/bin/sh" ] || ln -s busybox "$1/bin/sh"' \
+		--customize-hook='for n in ls cat sleep ip; do [ -e "$1/bin/$n" ] || ln -s busybox "$1/bin/$n"; done' \
+		"$LAB_SUITE" "$1.tmp.tar" "$list" && rm -f -- "$list" && mv -T -- "$1.tmp.tar" "$1"
+}
+
+# image NAME TREE [BASE] [-- ENTRYPOINT...]: TREE becomes the top layer of gaudi-p2p/NAME:dev.
+image() {
+	"$LAB_DIR/node/mkimage.py" --name "gaudi-p2p/$1:dev" --output "$LAB_IMAGES/$1.tar" "${@:2}"
+}
+
+images_make() {
+	local tree=$LAB_ROOT/build/lab/image static=$LAB_ROOT/build/lab/static shared=$LAB_ROOT/build/lab/shared plugins
+	rm -rf -- "$tree" && mkdir -p "$LAB_IMAGES" "$tree"/{pause,plugin,copy,tools}
+	install -m 755 "$static/pause" "$tree/pause/pause" &&
+		image pause --tree "$tree/pause" -- /pause || return 1
+
+	install -m 755 "$static/gaudi-device-plugin" "$tree/plugin/gaudi-device-plugin" &&
+		image device-plugin --tree "$tree/plugin" -- /gaudi-device-plugin || return 1
+
+	mkdir -p "$tree/tools/bin" &&
+		install -m 755 "$(buildroot_path)/bin/busybox" "$tree/tools/bin/busybox" &&
+		ln -s busybox "$tree/tools/bin/sh" &&
+		image tools --tree "$tree/tools" -- /bin/busybox || return 1
+
+	# Our librxe takes the place of Debian's: libibverbs finds it under the same name.
+	plugins=usr/lib/x86_64-linux-gnu/libibverbs
+	install -D -m 755 "$shared/p2p-copy" "$tree/copy/usr/bin/p2p-copy" &&
+		install -D -m 644 "$LAB_ROOT/build/soft-roce/librxe-rdmav34.so" "$tree/copy/$plugins/librxe-rdmav34.so" &&
+		image p2p-copy --base "$(p2p_copy_base_path)" --tree "$tree/copy" -- /usr/bin/p2p-copy || return 1
+	rm -rf -- "$tree"
+}
+
+# images_ready: all images from the tree as it is.
+images_ready() {
+	local base
+	buildroot_ready
+	base=$(p2p_copy_base_path)
+	if [ ! -e "$base" ]; then
+		need_root "building the container images"
+		cache_lock images
+		[ -e "$base" ] || stage "base of the p2p-copy image ($LAB_SUITE)" p2p_copy_base_make "$base" ||
+			die "the base of the p2p-copy image could not be made: if the log names the network or a package, check the mirror $(debian_mirror) and run this again"
+		cache_unlock
+	fi
+	cmd_static
+	stage "node tools" in_buildroot make -s -C "$LAB_ROOT" -f tests/lab/node/tools.mk STATIC=1 O=build/lab/static ||
+		die "the node's own small programs do not compile: the compiler's words are above"
+	[ -e "$LAB_ROOT/build/soft-roce/librxe-rdmav34.so" ] || "$LAB_DIR/soft-roce/build" ||
+		die "Soft-RoCE with dma-buf import could not be built: the reason is above"
+	stage "container images" images_make || die "the container images could not be packed: the reason is above"
+}
