@@ -64,7 +64,7 @@ static bool nic_is_valid(const struct pairs_nic *nic)
 	       (!nic->node_guid[0] || text_is_name(nic->node_guid, sizeof(nic->node_guid)));
 }
 
-static bool mode_is_valid(const char *mode)
+bool pairs_mode_is_valid(const char *mode)
 {
 	return strcmp(mode, "paired") == 0 || strcmp(mode, "separate") == 0 || strcmp(mode, "none") == 0;
 }
@@ -81,7 +81,7 @@ struct pairs *pairs_new(const char *mode)
 {
 	struct pairs *p;
 
-	if (!mode_is_valid(mode))
+	if (!pairs_mode_is_valid(mode))
 		return NULL;
 	p = calloc(1, sizeof(*p));
 	if (p)
@@ -261,7 +261,7 @@ int pairs_parse(const char *text, size_t len, struct pairs **ret, char *why, siz
 	r = get_text(root, "mode", true, mode, sizeof(mode), why, size);
 	if (r < 0)
 		return r;
-	if (!mode_is_valid(mode))
+	if (!pairs_mode_is_valid(mode))
 		return why_not(why, size, -EBADMSG, "\"mode\" is none of paired, separate, none");
 	p = pairs_new(mode);
 	if (!p)

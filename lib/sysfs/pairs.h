@@ -101,7 +101,10 @@ const struct pairs_pair *pairs_find_nic(const struct pairs *p, const char *pci);
  */
 int pairs_add(struct pairs *p, const char *gaudi_id, const struct pairs_nic *nic);
 
-/* An empty pairing of that mode; NULL: out of memory or an overlong mode. */
+/* "paired", "separate" or "none". */
+bool pairs_mode_is_valid(const char *mode);
+
+/* An empty pairing of that mode; NULL: out of memory or no such mode. */
 struct pairs *pairs_new(const char *mode);
 
 bool pairs_equal(const struct pairs *a, const struct pairs *b);
