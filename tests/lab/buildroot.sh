@@ -11,7 +11,7 @@ linux-image-amd64/$LAB_BACKPORTS linux-headers-amd64/$LAB_BACKPORTS
 $LAB_GO_PACKAGE/$LAB_BACKPORTS
 libjansson-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
 libnl-3-dev libnl-route-3-dev libmnl-dev libibverbs-dev ibverbs-providers libcmocka-dev libudev-dev libsystemd-dev
-iproute2 ibverbs-utils
+iproute2 ibverbs-utils rdmacm-utils
 "
 
 # debian_mirror: the archive that this machine is set up for.
