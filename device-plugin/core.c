@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "prefer.h"
+
+void core_init(struct core *core, const struct core_options *options, struct pairs *old_pairs, uint64_t now_ms)
+{
+	*core = (struct core){ .options = *options, .pairs = old_pairs, .started_ms = now_ms };
+}
+
+void core_done(struct core *core)
+{
+	inventory_free(core->inventory);
+	pairs_free(core->pairs);
+	free(core->device);
+	free(core->nic);
+	*core = (struct core){};
+}
+
+struct device *core_find(const struct core *core, const char *id)
+{
+	for (size_t i = 0; i < core->n_device; i++)
+		if (strcmp(core->device[i].gaudi.id, id) == 0)
+			return &core->device[i];
+	return NULL;
+}
+
+const struct core_nic *core_find_nic(const struct core *core, const char *pci)
+{
+	for (size_t i = 0; i < core->n_nic; i++)
+		if (strcmp(core->nic[i].name.pci, pci) == 0)
+			return &core->nic[i];
+	return NULL;
+}
+
+const struct pairs_nic *core_nic_of(const struct core *core, const char *id)
+{
+	const struct pairs_pair *pair = core->pairs ? pairs_find(core->pairs, id) : NULL;
+
+	return pair && pair->has_nic ? &pair->nic : NULL;
+}
+
+/* --- taking a scan --------------------------------------------------------- */
+
+struct hold {
+	const struct core *core;
+	const struct inventory *inventory;
+	uint64_t now_ms;
+};
+
+/*
+ * Whether the pair of a Gaudi must stay as it is. Devices that this process
+ * has never seen count as missing since its start: after a reboot the links
+ * and drivers may come later than the plugin.
+ */
+static bool pair_is_held(const char *id, void *data)
+{
+	const struct hold *hold = data;
+	const struct device *device = core_find(hold->core, id);
+	const struct pairs_nic *nic = core_nic_of(hold->core, id);
+	uint64_t since;
+
+	if (device && device->is_allocated)
+		return true;
+	if (device && hold->inventory && inventory_find_gaudi(hold->inventory, id) &&
+	    inventory_find_gaudi(hold->inventory, id)->state != LEASE_FREE && device->gaudi.has_lease)
+		return true;
+	if (!inventory_find_gaudi(hold->inventory, id)) {
+		since = device ? device->health.since_ms : hold->core->started_ms;
+		if (device && !device->health.vanished)
+			return true;
+		return hold->now_ms - since < HEALTH_VANISHED_MS;
+	}
+	if (nic && !pairing_nic_is_present(hold->inventory, nic, NULL)) {
+		since = device && device->nic_missing_ms ? device->nic_missing_ms : hold->core->started_ms;
+		if (device && !device->nic_missing_ms)
+			return true;
+		return hold->now_ms - since < CORE_NIC_MISSING_MS;
+	}
+	return false;
+}
+
+static void log_health(const struct device *device)
+{
+	const struct health *h = &device->health;
+
+	if (h->healthy)
+		log_info("%s (accel%u): healthy", device->gaudi.id, device->gaudi.minor);
+	else
+		log_warning("%s (accel%u): unhealthy: %s", device->gaudi.id, device->gaudi.minor, h->reason);
+}
+
+/* Allocated until its lease was seen taken and then free again; there is no Deallocate. */
+static void device_track_use(struct device *device)
+{
+	if (!device->is_allocated || !device->gaudi.has_lease)
+		return;
+	if (device->gaudi.state == LEASE_OWNED || lease_state_is_transient(device->gaudi.state))
+		device->was_used = true;
+	else if (device->gaudi.state == LEASE_FREE && device->was_used)
+		device->is_allocated = device->was_used = false;
+}
+
+static void device_probe(struct core *core, struct device *device, const struct inventory *inv, uint64_t now_ms)
+{
+	const struct gaudi *seen = inventory_find_gaudi(inv, device->gaudi.id);
+	const struct pairs_nic *nic = core_nic_of(core, device->gaudi.id);
+
+	if (seen && seen->state != device->gaudi.state && device->health.state != LEASE_UNKNOWN)
+		log_info("%s (accel%u): %s%s%s", seen->id, seen->minor, lease_state_name(seen->state),
+			 seen->reason[0] ? ": " : "", seen->reason);
+	if (seen)
+		device->gaudi = *seen;
+	device_track_use(device);
+	if (health_probe(&device->health, seen, now_ms))
+		log_health(device);
+	if (!nic || pairing_nic_is_present(inv, nic, NULL))
+		device->nic_missing_ms = 0;
+	else if (!device->nic_missing_ms)
+		device->nic_missing_ms = now_ms;
+}
+
+static int device_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct device *)a)->gaudi.id, ((const struct device *)b)->gaudi.id);
+}
+
+/* Adds the devices that are new; the array has room for all. */
+static size_t devices_add(struct core *core, const struct inventory *inv)
+{
+	size_t added = 0;
+
+	for (size_t i = 0; i < inv->n_gaudi; i++) {
+		struct device *device;
+
+		if (core_find(core, inv->gaudi[i].id))
+			continue;
+		device = &core->device[core->n_device + added++];
+		*device = (struct device){ .gaudi = inv->gaudi[i] };
+		health_init(&device->health);
+		log_info("%s: found as accel%u (driver %s, NUMA node %d)%s", device->gaudi.id, device->gaudi.minor,
+			 device->gaudi.driver, device->gaudi.numa_node,
+			 device->gaudi.has_lease ? "" :
+						   ": this driver knows no leases, so nothing vouches that its memory "
+						   "was wiped and is out of every NIC's reach");
+	}
+	core->n_device += added;
+	if (added > 0)
+		qsort(core->device, core->n_device, sizeof(*core->device), device_compare);
+	return added;
+}
+
+static void devices_forget(struct core *core, uint64_t now_ms)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < core->n_device; i++) {
+		if (health_is_forgotten(&core->device[i].health, now_ms)) {
+			log_warning("%s: forgotten, it has been gone for %d s", core->device[i].gaudi.id,
+				    HEALTH_VANISHED_MS / 1000);
+			continue;
+		}
+		if (kept != i)
+			core->device[kept] = core->device[i];
+		kept++;
+	}
+	core->n_device = kept;
+}
+
+static bool nic_is_single(const struct core *core, const struct pairing_options *pairing, const struct pairs *pairs,
+			  const struct pairs_nic *nic)
+{
+	return strcmp(core->options.mode, "none") != 0 && !pairs_find_nic(pairs, nic->pci) &&
+	       !pairing_nic_is_excluded(pairing, nic);
+}
+
+static int core_nic_compare(const void *a, const void *b)
+{
+	return strcmp(((const struct core_nic *)a)->name.pci, ((const struct core_nic *)b)->name.pci);
+}
+
+/* The functions for the second resource: those before that still stand, and new ones. */
+static int update_nics(struct core *core, const struct pairing_options *pairing, const struct inventory *inv,
+		       const struct pairs *pairs, uint64_t now_ms)
+{
+	struct core_nic *list = calloc(core->n_nic + inv->n_nic + 1, sizeof(*list));
+	size_t n = 0;
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < core->n_nic; i++) {
+		struct core_nic nic = core->nic[i];
+
+		if (pairing_nic_is_present(inv, &core->nic[i].name, &nic.name))
+			nic.missing_ms = 0;
+		else if (!nic.missing_ms)
+			nic.missing_ms = now_ms;
+		if (nic_is_single(core, pairing, pairs, &nic.name) &&
+		    (!nic.missing_ms || now_ms - nic.missing_ms < CORE_NIC_MISSING_MS))
+			list[n++] = nic;
+	}
+	for (size_t i = 0; i < inv->n_nic; i++) {
+		if (core_find_nic(core, inv->nic[i].name.pci) || !nic_is_single(core, pairing, pairs, &inv->nic[i].name))
+			continue;
+		list[n++] = (struct core_nic){ .name = inv->nic[i].name, .numa_node = inv->nic[i].numa_node };
+	}
+	if (n > 1)
+		qsort(list, n, sizeof(*list), core_nic_compare);
+	free(core->nic);
+	core->nic = list;
+	core->n_nic = n;
+	return 0;
+}
+
+static void log_pairs(const struct pairs *before, const struct pairs *now)
+{
+	for (size_t i = 0; i < now->n; i++) {
+		const struct pairs_pair *pair = &now->pair[i], *old = before ? pairs_find(before, pair->gaudi) : NULL;
+
+		if (old && strcmp(old->nic.pci, pair->nic.pci) == 0)
+			continue;
+		if (pair->has_nic)
+			log_info("%s: paired with NIC %s (%s%s%s, %s)", pair->gaudi, pair->nic.pci, pair->nic.rdma,
+				 pair->nic.netdev[0] ? ", " : "", pair->nic.netdev,
+				 pair->nic.uverbs[0] ? pair->nic.uverbs : "no verbs node");
+		else if (strcmp(now->mode, "paired") == 0)
+			log_info("%s: no NIC is left for it; it is handed out alone", pair->gaudi);
+	}
+}
+
+int core_update(struct core *core, struct inventory *inventory, uint64_t now_ms)
+{
+	_cleanup_(inventory_freep) struct inventory *inv = inventory;
+	_cleanup_(pairs_freep) struct pairs *pairs = NULL;
+	struct hold hold = { .core = core, .inventory = inv, .now_ms = now_ms };
+	struct pairing_options pairing = {
+		.mode = core->options.mode, .old = core->pairs, .is_held = pair_is_held, .data = &hold,
+		.exclude = core->options.exclude, .n_exclude = core->options.n_exclude,
+	};
+	struct device *grown;
+	int r, changed = CORE_DEVICES;
+
+	grown = reallocarray(core->device, core->n_device + inv->n_gaudi + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	core->device = grown;
+	r = pairing_update(inv, &pairing, &pairs);
+	if (r < 0)
+		return r;
+	r = update_nics(core, &pairing, inv, pairs, now_ms);
+	if (r < 0)
+		return r;
+	(void)devices_add(core, inv);
+	for (size_t i = 0; i < core->n_device; i++)
+		device_probe(core, &core->device[i], inv, now_ms);
+	devices_forget(core, now_ms);
+	if (!core->pairs || !pairs_equal(core->pairs, pairs)) {
+		changed |= CORE_PAIRS;
+		log_pairs(core->pairs, pairs);
+		pairs_free(core->pairs);
+		core->pairs = TAKE_PTR(pairs);
+	}
+	inventory_free(core->inventory);
+	core->inventory = TAKE_PTR(inv);
+	return changed;
+}
+
+uint64_t core_next_ms(const struct core *core, uint64_t now_ms)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (size_t i = 0; i < core->n_device; i++) {
+		uint64_t due = health_next_ms(&core->device[i].health, now_ms);
+
+		next = due < next ? due : next;
+	}
+	return next;
+}
+
+/* --- answers ---------------------------------------------------------------- */
+
+static bool contains(const char *const *list, size_t n, const char *id)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(list[i], id) == 0)
+			return true;
+	return false;
+}
+
+int core_prefer(const struct core *core, const char *const *available, size_t n_available, const char *const *must,
+		size_t n_must, size_t size, const char **chosen)
+{
+	size_t k = size < n_available ? size : n_available, n = 0;
+	_cleanup_free_ struct prefer_device *devices = calloc(n_available + 1, sizeof(*devices));
+	_cleanup_free_ size_t *index = calloc(k + 1, sizeof(*index));
+	int r;
+
+	if (!devices || !index)
+		return -ENOMEM;
+	for (size_t i = 0; i < n_available; i++) {
+		const struct device *device = core_find(core, available[i]);
+		const struct core_nic *nic = core_find_nic(core, available[i]);
+		const struct nic *seen = nic && core->inventory ? inventory_find_nic(core->inventory, available[i]) : NULL;
+
+		if (contains(available, i, available[i]))
+			continue;
+		devices[n++] = (struct prefer_device){
+			.id = available[i],
+			.path = device ? device->gaudi.path : seen ? seen->path : "",
+			.numa_node = device ? device->gaudi.numa_node : nic ? nic->numa_node : -1,
+			.is_ready = nic || (device && device->gaudi.state == LEASE_FREE),
+			.must = contains(must, n_must, available[i]),
+		};
+	}
+	r = prefer_choose(devices, n, k, index);
+	for (int i = 0; i < r; i++)
+		chosen[i] = devices[index[i]].id;
+	return r;
+}
+
+enum core_ready core_is_ready(const struct core *core, const char *id, char *reason, size_t size)
+{
+	const struct device *device = core_find(core, id);
+	const struct gaudi *gaudi = device ? &device->gaudi : NULL;
+	const char *colon = gaudi && gaudi->reason[0] ? ": " : "";
+
+	if (!device) {
+		(void)snprintf(reason, size, "device %s is not on this node", id);
+		return CORE_NEVER;
+	}
+	if (device->health.vanished) {
+		(void)snprintf(reason, size, "device %s is gone: unplugged, or its driver was unloaded", id);
+		return CORE_NEVER;
+	}
+	if (gaudi->state == LEASE_FREE)
+		return CORE_READY;
+	if (gaudi->state == LEASE_LOST) {
+		(void)snprintf(reason, size, "device %s is lost%s%s; it needs a reset", id, colon, gaudi->reason);
+		return CORE_NEVER;
+	}
+	(void)snprintf(reason, size, "device %s is still %s%s%s", id, lease_state_name(gaudi->state), colon, gaudi->reason);
+	return CORE_WAIT;
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the plugin knows and decides, without any I/O: scans go in, devices,
+ * pairs and answers come out. Time is an argument.
+ */
+#ifndef DEVICE_PLUGIN_CORE_H
+#define DEVICE_PLUGIN_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "health.h"
+#include "sysfs/inventory.h"
+#include "sysfs/pairing.h"
+#include "sysfs/pairs.h"
+
+/* How long a missing NIC keeps its place in a pair: links are made anew on moves, drivers reloaded. */
+#define CORE_NIC_MISSING_MS 60000
+
+struct device {
+	struct gaudi gaudi;	/* as last seen */
+	struct health health;
+	bool is_allocated;	/* given out by Allocate, and not seen free after being in use */
+	bool was_used;		/* its lease was seen taken since then */
+	uint64_t nic_missing_ms;	/* since when its NIC is nowhere to be seen; 0: it is there */
+};
+
+struct core_options {
+	const char *mode;	/* of the pairing */
+	const char *const *exclude;	/* patterns of NICs never to be handed out */
+	size_t n_exclude;
+};
+
+/* A NIC function handed out by itself. */
+struct core_nic {
+	struct pairs_nic name;
+	int numa_node;
+	uint64_t missing_ms;	/* since when it is nowhere to be seen; 0: it is there */
+};
+
+struct core {
+	struct core_options options;
+	struct inventory *inventory;	/* the last scan; NULL before the first */
+	struct pairs *pairs;
+	size_t n_device;
+	struct device *device;	/* sorted by id */
+	size_t n_nic;
+	struct core_nic *nic;	/* sorted by PCI address: functions in no pair, or all of them in mode separate */
+	uint64_t started_ms;
+};
+
+enum {
+	CORE_DEVICES = 1 << 0,	/* the list for the kubelet may differ */
+	CORE_PAIRS = 1 << 1,	/* the pairing differs */
+};
+
+/*
+ * old_pairs (may be NULL) is what was persisted and becomes the core's. The
+ * strings of options must outlive it. core_done() frees.
+ */
+void core_init(struct core *core, const struct core_options *options, struct pairs *old_pairs, uint64_t now_ms);
+void core_done(struct core *core);
+
+/*
+ * Takes a scan (which becomes the core's, also on failure): health, pairs,
+ * devices that are new or gone. A set of CORE_ bits, or -ENOMEM: then nothing changed
+ * but the time.
+ */
+int core_update(struct core *core, struct inventory *inventory, uint64_t now_ms);
+
+/* In how many milliseconds a scan is due although nothing happened; UINT64_MAX: never. */
+uint64_t core_next_ms(const struct core *core, uint64_t now_ms);
+
+struct device *core_find(const struct core *core, const char *id);
+const struct core_nic *core_find_nic(const struct core *core, const char *pci);
+
+/* The NIC that goes with a Gaudi, or NULL. */
+const struct pairs_nic *core_nic_of(const struct core *core, const char *id);
+
+/*
+ * GetPreferredAllocation: chooses size of the available ids, the musts among
+ * them. Ids that are not known are chosen last. The ids written to chosen
+ * (size entries) are those of the arguments. Their number, or -ENOMEM.
+ */
+int core_prefer(const struct core *core, const char *const *available, size_t n_available, const char *const *must,
+		size_t n_must, size_t size, const char **chosen);
+
+/* Whether a container that holds this device may start. */
+enum core_ready {
+	CORE_READY,
+	CORE_WAIT,	/* not yet, by itself it may become so */
+	CORE_NEVER,	/* not without somebody's help */
+};
+
+/* reason (size bytes) says why not; it is written unless CORE_READY is returned. */
+enum core_ready core_is_ready(const struct core *core, const char *id, char *reason, size_t size);
+
+#endif

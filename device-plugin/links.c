@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "links.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fileio.h"
+
+#define BY_ID "gaudi/by-id"
+/* A name that no device and no link has: ids do not begin with a dot. */
+#define TEMPORARY ".new"
+
+int links_open(struct links *links, const char *dev_dir)
+{
+	_cleanup_close_ int dev = open(dev_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r, fd;
+
+	if (dev < 0)
+		return negative_errno();
+	r = fileio_mkdirs(dev, BY_ID, 0755);
+	if (r < 0)
+		return r;
+	fd = openat(dev, BY_ID, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return negative_errno();
+	links->dir_fd = fd;
+	links->is_broken = false;
+	return 0;
+}
+
+void links_done(struct links *links)
+{
+	closep(&links->dir_fd);
+	links->dir_fd = -EBADF;
+}
+
+void links_path(char *path, const char *id, const char *link)
+{
+	(void)snprintf(path, LINKS_PATH_MAX, "/dev/" BY_ID "/%s/%s", id, link);
+}
+
+static bool link_is(int dir, const char *name, const char *target)
+{
+	char now[LINKS_PATH_MAX];
+	ssize_t n = readlinkat(dir, name, now, sizeof(now));
+
+	return n >= 0 && (size_t)n == strlen(target) && memcmp(now, target, (size_t)n) == 0;
+}
+
+static int remove_entry(int dir, const char *name)
+{
+	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
+		return negative_errno();
+	return 0;
+}
+
+/* target NULL: no such link. */
+static int link_set(int dir, const char *name, const char *target)
+{
+	int r;
+
+	if (!target)
+		return remove_entry(dir, name);
+	if (link_is(dir, name, target))
+		return 0;
+	r = remove_entry(dir, TEMPORARY);
+	if (r < 0)
+		return r;
+	if (symlinkat(target, dir, TEMPORARY) < 0)
+		return negative_errno();
+	if (renameat(dir, TEMPORARY, dir, name) < 0) {
+		r = negative_errno();
+		(void)unlinkat(dir, TEMPORARY, 0);
+		return r;
+	}
+	return 0;
+}
+
+static int device_set(int by_id, const struct gaudi *gaudi, const struct pairs_nic *nic)
+{
+	char accel[64], control[64], uverbs[64];
+	_cleanup_close_ int dir = -EBADF;
+	int r;
+
+	if (mkdirat(by_id, gaudi->id, 0755) < 0 && errno != EEXIST)
+		return negative_errno();
+	dir = openat(by_id, gaudi->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return negative_errno();
+	(void)snprintf(accel, sizeof(accel), "../../../accel/accel%u", gaudi->minor);
+	(void)snprintf(control, sizeof(control), "../../../accel/accel_controlD%u", gaudi->minor);
+	if (nic)
+		(void)snprintf(uverbs, sizeof(uverbs), "../../../infiniband/%s", nic->uverbs);
+	r = link_set(dir, LINKS_ACCEL, accel);
+	if (r == 0)
+		r = link_set(dir, LINKS_CONTROL, gaudi->has_control ? control : NULL);
+	if (r == 0)
+		r = link_set(dir, LINKS_UVERBS, nic && nic->uverbs[0] ? uverbs : NULL);
+	return r;
+}
+
+/* Removes the folder of a device and the links in it; anything else in it stays, and so does the folder. */
+static int device_remove(int by_id, const char *id)
+{
+	static const char *const names[] = { LINKS_ACCEL, LINKS_CONTROL, LINKS_UVERBS, TEMPORARY };
+	_cleanup_close_ int dir = openat(by_id, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (dir < 0)
+		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : negative_errno();
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		int r = remove_entry(dir, names[i]);
+
+		if (r < 0)
+			return r;
+	}
+	if (unlinkat(by_id, id, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTEMPTY)
+		return negative_errno();
+	return 0;
+}
+
+static int prune(int by_id, const struct core *core)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	_cleanup_close_ int fd = openat(by_id, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct dirent *entry;
+	int result = 0;
+
+	if (fd < 0)
+		return negative_errno();
+	dir = fdopendir(fd);
+	if (!dir)
+		return negative_errno();
+	(void)TAKE_FD(fd);
+	while (errno = 0, (entry = readdir(dir))) {
+		const struct device *device;
+		int r;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		device = core_find(core, entry->d_name);
+		if (device && !device->health.vanished)
+			continue;
+		r = device_remove(by_id, entry->d_name);
+		if (result == 0)
+			result = r;
+	}
+	return result;
+}
+
+int links_update(struct links *links, const struct core *core)
+{
+	int result;
+
+	if (links->dir_fd < 0)
+		return -EBADF;
+	/* Old ones first: a number may have gone over to another device. */
+	result = prune(links->dir_fd, core);
+	for (size_t i = 0; i < core->n_device; i++) {
+		const struct device *device = &core->device[i];
+		int r;
+
+		if (device->health.vanished)
+			continue;
+		r = device_set(links->dir_fd, &device->gaudi, core_nic_of(core, device->gaudi.id));
+		if (result == 0)
+			result = r;
+	}
+	links->is_broken = result < 0;
+	return result;
+}
+
+bool links_has(const struct links *links, const char *id, unsigned minor)
+{
+	char name[LINKS_PATH_MAX], target[64];
+
+	if (links->dir_fd < 0 || (size_t)snprintf(name, sizeof(name), "%s/" LINKS_ACCEL, id) >= sizeof(name))
+		return false;
+	(void)snprintf(target, sizeof(target), "../../../accel/accel%u", minor);
+	return link_is(links->dir_fd, name, target);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which of the free Gaudis a pod should get.
+ *
+ * In this order: as few PCIe switches as possible; the smallest sum of
+ * distances between all chosen; none that must still drain; the rest as
+ * unbroken as possible (largest sum of squares of what is left per switch);
+ * then the lowest ids. Exact as long as there are not too many ways to choose
+ * (always for up to 16 devices), otherwise greedy from several beginnings.
+ */
+#ifndef DEVICE_PLUGIN_PREFER_H
+#define DEVICE_PLUGIN_PREFER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct prefer_device {
+	const char *id;
+	const char *path;	/* below the sysfs root; "": not known */
+	int numa_node;		/* -1: not known */
+	bool is_ready;		/* its lease is free */
+	bool must;		/* has to be among the chosen */
+};
+
+/*
+ * Chooses size of n devices and writes their indices to chosen (size entries,
+ * ascending by id). The number chosen: size, or less when there are not as
+ * many, or -ENOMEM. More musts than size: the first ones by id.
+ */
+int prefer_choose(const struct prefer_device *devices, size_t n, size_t size, size_t *chosen);
+
+/* How good a choice is: smaller is better, field by field. */
+struct prefer_score {
+	unsigned long long switches;
+	unsigned long long distance;
+	unsigned long long not_ready;
+	unsigned long long broken;	/* a large number minus the sum of squares of what is left */
+};
+
+#endif
