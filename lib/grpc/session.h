@@ -6,9 +6,9 @@
  * serve or call methods use struct grpc_service, struct grpc_call and struct
  * grpc_reply_handler from here and nothing else.
  *
- * What the other side may do to us is bounded: 64 streams, one request message per
- * stream up to the limit, flow-control windows of 64 KiB, and output is
- * produced only when the last piece has been written.
+ * What the other side may do to us is bounded: 32 streams, messages up to the
+ * limit of which at most four limits are held at a time, flow-control windows
+ * of 64 KiB, and output is produced only when the last piece has been written.
  */
 #ifndef GRPC_SESSION_H
 #define GRPC_SESSION_H
@@ -32,11 +32,12 @@ struct grpc_session;
  * A call has arrived with its whole request message (all methods here have
  * exactly one). message is valid during this function only. The function, or
  * somebody later, must end the call by grpc_call_reply(), grpc_call_finish() or
- * grpc_call_fail(); until then call is valid unless its gone handler was run.
+ * grpc_call_fail(), unless the call's gone handler is run before.
  */
 typedef void grpc_method_fn(struct grpc_call *call, const uint8_t *message, size_t len, void *data);
 
-/* The peer cancelled the call, or the connection is gone. call is freed when the handler returns. */
+/* The peer cancelled the call, or the connection is gone. call is freed when the handler returns: forget it.
+ */
 typedef void grpc_call_gone_fn(struct grpc_call *call, void *data);
 
 struct grpc_method {
@@ -52,9 +53,9 @@ struct grpc_service {
 };
 
 /*
- * Sets what is run when the call ends without our doing. Who answers later
- * must set it, and must not touch call once it has run. It is not run for a
- * call that we end ourselves. fn NULL: nothing.
+ * Sets what is run when the call ends without our doing. It is not run for a
+ * call that we end ourselves. Without one (fn NULL), a call whose peer is gone
+ * stays valid and must still be ended, to no effect.
  */
 void grpc_call_set_gone(struct grpc_call *call, grpc_call_gone_fn *fn, void *data);
 
@@ -111,6 +112,9 @@ int grpc_session_request(struct grpc_session *session, const char *path, const u
 /* Gives up a call: the peer is told, done is not run, request is gone. NULL is accepted. */
 void grpc_request_cancel(struct grpc_request *request);
 DEFINE_CLEANUP(struct grpc_request *, grpc_request_cancel)
+
+/* In done: whether the call failed because a message was longer than message_max. */
+bool grpc_request_is_too_long(const struct grpc_request *request);
 
 /* --- the connection --------------------------------------------------------- */
 
