@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "copy.h"
+
+#include <inttypes.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "line.h"
+#include "pattern.h"
+#include "rc.h"
+
+#define GREETING "gaudi-p2p-copy-1"
+#define SIZE_LIMIT (UINT64_C(1) << 40)
+#define CHUNK (1U << 20)
+#define WAIT_SECONDS 300
+
+/* One end: Gaudi, NIC, memory, region, connection. */
+struct end {
+	struct p2p_pair pair;
+	struct p2p_device *dev;
+	struct p2p_nic *nic;
+	struct p2p_memory *mem;
+	int dmabuf;
+	void *map;
+	uint64_t size;
+	struct ibv_mr *mr;
+	struct rc *rc;
+};
+
+static void end_done(struct end *end)
+{
+	if (end->rc)
+		rc_close(end->rc);
+	if (end->mr)
+		(void)p2p_unregister(end->mr);
+	if (end->map)
+		p2p_dmabuf_unmap(end->map, end->size);
+	closep(&end->dmabuf);
+	if (end->mem)
+		(void)p2p_free(end->mem);
+	if (end->nic)
+		p2p_nic_close(end->nic);
+	if (end->dev)
+		p2p_close(end->dev);
+}
+
+static int complain(int r, enum p2p_action action, const char *what)
+{
+	log_error("cannot %s: %s", what, p2p_describe(action, r));
+	return r;
+}
+
+static int end_open(struct end *end, unsigned index)
+{
+	int r;
+
+	r = p2p_open_index(index, &end->dev, &end->pair);
+	if (r == -ENOENT || r == -ERANGE || r == -EINVAL)
+		return complain(r, P2P_ACTION_PAIRS, "find this pod's Gaudi");
+	if (r < 0)
+		return complain(r, P2P_ACTION_OPEN, "open the Gaudi");
+	if (!end->pair.uverbs[0]) {
+		log_error(
+			"%s has no RDMA NIC: the node has fewer NICs than Gaudis, or GAUDI_P2P_PAIRS is not set",
+			end->pair.accel);
+		return -ENXIO;
+	}
+	r = p2p_nic_open(end->pair.uverbs, &end->nic);
+	if (r < 0)
+		return complain(r, P2P_ACTION_NIC, "open the NIC");
+	printf("using %s and %s\n", end->pair.accel, end->pair.uverbs);
+	return 0;
+}
+
+static int end_prepare(struct end *end, uint64_t size)
+{
+	int r;
+
+	r = p2p_alloc(end->dev, size, &end->mem);
+	if (r < 0)
+		return complain(r, P2P_ACTION_ALLOC, "allocate device memory");
+	end->size = size;
+	r = p2p_export(end->mem, 0, size, &end->dmabuf);
+	if (r < 0)
+		return complain(r, P2P_ACTION_EXPORT, "export it");
+	r = p2p_dmabuf_map(end->dmabuf, size, true, &end->map);
+	if (r < 0)
+		return complain(r, P2P_ACTION_MAP, "map it");
+	r = p2p_register(end->nic, end->dmabuf, 0, size, p2p_memory_device_address(end->mem),
+			 IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE, &end->mr);
+	if (r < 0)
+		return complain(r, P2P_ACTION_REGISTER, "register it with the NIC");
+	r = rc_open(end->nic, &end->rc);
+	if (r < 0)
+		return complain(r, P2P_ACTION_GID, "make a connection");
+	return 0;
+}
+
+static int say(int fd, const char *line)
+{
+	int r = line_send(fd, line, strlen(line), -EBADF);
+
+	if (r < 0)
+		return log_error_errno(r, "cannot talk to the peer");
+	return 0;
+}
+
+/* Receives a line whose verb must be the one given. */
+static int hear(int fd, const char *verb, struct words *w)
+{
+	char line[WORDS_LINE_SIZE];
+	int r;
+
+	r = line_read(fd, line, sizeof(line), WAIT_SECONDS);
+	if (r == 0)
+		r = words_parse(w, line, strlen(line));
+	if (r == 0 && strcmp(w->verb, verb) != 0)
+		r = -EPROTO;
+	if (r < 0)
+		return log_error_errno(r, "the peer did not say '%s'", verb);
+	return 0;
+}
+
+static int tcp_open(const struct copy_options *options, bool passive, int *ret_fd)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0 };
+	struct addrinfo *found = NULL;
+	int r = -EADDRNOTAVAIL;
+	int error = getaddrinfo(options->host, options->port, &hints, &found);
+
+	if (error) {
+		log_error("%s port %s: %s", options->host ? options->host : "any address", options->port,
+			  gai_strerror(error));
+		return -EADDRNOTAVAIL;
+	}
+	for (struct addrinfo *a = found; a && r < 0; a = a->ai_next) {
+		_cleanup_close_ int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
+		const int on = 1;
+
+		if (fd < 0) {
+			r = negative_errno();
+			continue;
+		}
+		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+		r = passive ? RET_NERRNO(bind(fd, a->ai_addr, a->ai_addrlen))
+			    : RET_NERRNO(connect(fd, a->ai_addr, a->ai_addrlen));
+		if (r == 0 && passive)
+			r = RET_NERRNO(listen(fd, 1));
+		if (r == 0)
+			*ret_fd = TAKE_FD(fd);
+	}
+	freeaddrinfo(found);
+	if (r < 0)
+		return log_error_errno(r, "cannot %s %s port %s", passive ? "listen at" : "reach",
+				       options->host ? options->host : "any address", options->port);
+	return 0;
+}
+
+static int introduce(struct end *end, int fd)
+{
+	struct rc_address address;
+	char text[RC_ADDRESS_TEXT];
+	char line[WORDS_LINE_SIZE];
+
+	rc_address(end->rc, &address);
+	rc_address_format(&address, text);
+	(void)snprintf(line, sizeof(line), GREETING " %s rkey=0x%x addr=0x%" PRIx64 " size=%" PRIu64 "\n",
+		       text, end->mr->rkey, p2p_memory_device_address(end->mem), end->size);
+	return say(fd, line);
+}
+
+static int meet(struct end *end, const struct words *peer)
+{
+	struct rc_address address;
+	int r;
+
+	r = rc_address_parse(peer, &address);
+	if (r == 0)
+		r = rc_connect(end->rc, &address);
+	if (r < 0)
+		return log_error_errno(r, "cannot connect to the peer's queue pair");
+	return 0;
+}
+
+static int send_all(struct end *end, const struct words *peer)
+{
+	struct rc_outcome outcome;
+	struct rc_transfer transfer = {
+		.opcode = IBV_WR_RDMA_WRITE,
+		.local = p2p_memory_device_address(end->mem),
+		.lkey = end->mr->lkey,
+		.length = end->size,
+		.chunk = CHUNK,
+	};
+	uint64_t rkey;
+	int r;
+
+	if (words_u64(peer, "rkey", 0, UINT32_MAX, &rkey) < 0 ||
+	    words_u64(peer, "addr", 0, UINT64_MAX, &transfer.remote) < 0) {
+		log_error("the peer did not say where to write");
+		return -EPROTO;
+	}
+	transfer.rkey = (uint32_t)rkey;
+	r = rc_transfer(end->rc, &transfer, &outcome);
+	if (r < 0)
+		return log_error_errno(r, "the transfer stopped");
+	if (outcome.status != IBV_WC_SUCCESS) {
+		log_error("the transfer failed after %" PRIu64 " bytes: %s", outcome.bytes,
+			  rc_status_name(outcome.status));
+		return -EIO;
+	}
+	printf("wrote %" PRIu64 " bytes by RDMA in %.3f s: %.1f MiB/s\n", outcome.bytes, outcome.seconds,
+	       (double)outcome.bytes / 1048576 / outcome.seconds);
+	return 0;
+}
+
+static int send_steps(struct end *end, const struct copy_options *options, int fd)
+{
+	char line[64];
+	struct words w;
+	uint64_t seed;
+	int r;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		return log_error_errno(negative_errno(), "no random numbers");
+	r = end_open(end, options->index);
+	if (r == 0)
+		r = end_prepare(end, options->size);
+	if (r == 0)
+		r = pattern_fill(end->map, end->size, seed);
+	if (r == 0)
+		r = introduce(end, fd);
+	if (r == 0)
+		r = hear(fd, GREETING, &w);
+	if (r == 0)
+		r = meet(end, &w);
+	if (r == 0)
+		r = send_all(end, &w);
+	if (r < 0)
+		return r;
+	(void)snprintf(line, sizeof(line), "done seed=%" PRIu64 "\n", seed);
+	r = say(fd, line);
+	if (r == 0)
+		r = hear(fd, "same", &w);
+	if (r == 0)
+		printf("the receiver found every byte as sent\n");
+	return r;
+}
+
+static int recv_steps(struct end *end, const struct copy_options *options, int fd)
+{
+	uint64_t size, seed;
+	size_t first;
+	struct words w;
+	int r;
+
+	r = end_open(end, options->index);
+	if (r == 0)
+		r = hear(fd, GREETING, &w);
+	if (r == 0 && (words_u64(&w, "size", 4096, SIZE_LIMIT, &size) < 0 || size % 4096))
+		r = log_error_errno(-EPROTO, "the sender's size is no multiple of 4096");
+	if (r == 0)
+		r = end_prepare(end, size);
+	if (r == 0)
+		r = meet(end, &w);
+	if (r == 0)
+		r = introduce(end, fd);
+	if (r == 0)
+		r = hear(fd, "done", &w);
+	if (r == 0 && words_u64(&w, "seed", 0, UINT64_MAX, &seed) < 0)
+		r = log_error_errno(-EPROTO, "the sender did not say what it sent");
+	if (r == 0)
+		r = pattern_compare(end->map, end->size, seed, &first);
+	if (r < 0)
+		return r;
+	if (first != end->size) {
+		(void)say(fd, "different\n");
+		log_error("the first difference is at byte %zu", first);
+		return -EBADMSG;
+	}
+	printf("received %" PRIu64 " bytes, every one as sent\n", end->size);
+	return say(fd, "same\n");
+}
+
+int copy_send(const struct copy_options *options)
+{
+	struct end end = { .dmabuf = -EBADF };
+	_cleanup_close_ int fd = -EBADF;
+	int r;
+
+	r = tcp_open(options, false, &fd);
+	if (r < 0)
+		return r;
+	r = send_steps(&end, options, fd);
+	end_done(&end);
+	return r;
+}
+
+int copy_recv(const struct copy_options *options)
+{
+	struct end end = { .dmabuf = -EBADF };
+	_cleanup_close_ int listening = -EBADF, fd = -EBADF;
+	int r;
+
+	r = tcp_open(options, true, &listening);
+	if (r < 0)
+		return r;
+	printf("waiting for the sender at port %s\n", options->port);
+	(void)fflush(stdout);
+	fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	if (fd < 0)
+		return log_error_errno(negative_errno(), "cannot accept the sender");
+	r = recv_steps(&end, options, fd);
+	end_done(&end);
+	return r;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lines over stream sockets, and descriptors beside them. */
+#ifndef P2P_COPY_LINE_H
+#define P2P_COPY_LINE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "words.h"
+
+/* A listening or connected Unix socket; -ENAMETOOLONG when the path does not fit (107 bytes). */
+int line_listen(const char *path, int *ret_fd);
+int line_connect(const char *path, int *ret_fd);
+
+/*
+ * Receives more bytes of a line into buf, which holds *len of size. At most one
+ * descriptor is taken and handed to *fd when that is negative; any others are closed. 1: a newline
+ * is there; 0: not yet; -ECONNRESET: the peer closed; -EMSGSIZE: a line longer than size.
+ */
+int line_receive(int socket_fd, char *buf, size_t size, size_t *len, int *fd);
+
+/* Sends all of it, the descriptor (unless negative) with its first byte. Never raises SIGPIPE. */
+int line_send(int socket_fd, const char *text, size_t len, int fd);
+
+/* Receives one line and cuts its newline, waiting up to seconds. -ETIMEDOUT. */
+int line_read(int socket_fd, char *buf, size_t size, unsigned seconds);
+
+#endif
