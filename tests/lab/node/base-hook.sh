@@ -25,6 +25,10 @@ for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub
 	ln -sfn /dev/null "$root/etc/systemd/system/$unit"
 done
 
+ln -sfn /usr/lib/systemd/system/multi-user.target "$root/etc/systemd/system/default.target"
+mkdir -p "$root/etc/systemd/system-generators"
+ln -sfn /dev/null "$root/etc/systemd/system-generators/systemd-ssh-generator"
+
 # Root by key only, and only as fast as a key exchange is.
 install -d -m 700 "$root/root/.ssh"
 install -m 600 "$keep/id_ed25519.pub" "$root/root/.ssh/authorized_keys"

@@ -65,7 +65,8 @@ node_modules() {
 		-not -path 'kernel/drivers/usb/*' -not -path 'kernel/drivers/iio/*' -not -path 'kernel/drivers/hwmon/*' \
 		-not -path 'kernel/drivers/gpu/drm/*/*' -not -path 'kernel/drivers/net/ethernet/*' \
 		-not -path 'kernel/drivers/net/wireless/*' -not -path 'kernel/drivers/ata/*' -not -path 'kernel/drivers/input/*' \
-		-not -path 'kernel/drivers/hid/*' -not -path 'kernel/drivers/platform/*' -print0 |
+		-not -path 'kernel/drivers/hid/*' -not -path 'kernel/drivers/platform/*' -not -path 'kernel/drivers/i2c/*' \
+		-not -path 'kernel/drivers/mfd/*' -not -path 'kernel/drivers/watchdog/*' -not -path 'kernel/arch/x86/kvm/*' -print0 |
 		tar -c --null -T - -f -) | tar -x -C "$to" -f - &&
 		find "$to" -name '*.ko.xz' -print0 | xargs -0 -r -P 2 -n 64 xz -d &&
 		sed -i 's/\.ko\.xz$/.ko/' "$to/modules.order" &&
