@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "devices.h"
+#include "fault.h"
+#include "ipam.h"
+#include "netns.h"
+#include "result.h"
+#include "session.h"
+#include "verbs.h"
+
+struct add {
+	const struct request *req;
+	struct session session;
+	struct place *pod;
+	struct netns_id pod_id;
+	struct devices devices;
+	struct state *state;		/* NULL until something is to be undone */
+	bool ipam_done[STATE_MAX_NICS]; /* of that NIC IPAM has an address */
+};
+
+static int open_pod(struct add *add, struct cni_error *error)
+{
+	_cleanup_close_ int fd = -EBADF;
+	_cleanup_close_ int self = -EBADF;
+	struct netns_id host;
+	int r;
+
+	r = netns_open(add->req->netns, &fd);
+	if (r == 0)
+		r = netns_identify(fd, &add->pod_id);
+	if (r == 0)
+		r = netns_open_self(&self);
+	if (r == 0)
+		r = netns_identify(self, &host);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_NETNS, r, "network namespace %s", add->req->netns);
+	if (netns_id_equal(&host, &add->pod_id)) {
+		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
+			      "the pod is on the host network: it would have every NIC of the node");
+		return cni_error_explain(
+			error,
+			"take hostNetwork: true out of the pod: a NIC belongs to a pod by its network namespace");
+	}
+	r = place_open(TAKE_FD(fd), &add->pod);
+	return r < 0 ? cni_error_set(error, CNI_ERR_NETNS, r, "cannot look into %s", add->req->netns) : 0;
+}
+
+/* What an earlier attempt for this same attachment left, and NICs whose recorded owner has lost them. */
+static int repair(struct add *add, struct cni_error *error)
+{
+	_cleanup_(state_list_done) struct state_list list = { 0 };
+	struct session *session = &add->session;
+	int r;
+
+	r = state_list_load(session->state_fd, &list);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_IO, r, "cannot read the state files in %s",
+				     add->req->state_dir);
+	for (size_t i = 0; i < list.n; i++) {
+		struct state *state = list.states[i];
+
+		if (strcmp(state->container, add->req->container) == 0 &&
+		    strcmp(state->ifname, add->req->ifname) == 0) {
+			log_info("%s: giving back what an earlier attempt took", session->who);
+			(void)session_release(session, state);
+		}
+	}
+	for (size_t i = 0; i < add->devices.n; i++) {
+		struct state *owner = state_list_owner(&list, add->devices.nics[i].pci);
+		_cleanup_(place_freep) struct place *pod = NULL;
+		struct rtlink link;
+
+		if (!owner)
+			continue;
+		(void)session_reach(session, owner, &pod);
+		if (pod && place_find_netdev(pod, add->devices.nics[i].pci, "", &link) != -ENODEV)
+			return cni_error_set(error, CNI_ERR_OWNED, 0, "NIC %s is in pod %s (container %.12s)",
+					     add->devices.nics[i].pci,
+					     owner->pod[0] ? owner->pod : "of unknown name",
+					     owner->container);
+		log_info("%s: container %.12s no longer has NIC %s", session->who, owner->container,
+			 add->devices.nics[i].pci);
+		(void)session_release(session, owner);
+	}
+	return 0;
+}
+
+/* The first n names of the pattern that the pod does not have yet. */
+static int pick_names(struct add *add, struct cni_error *error)
+{
+	const char *pattern = add->req->pod_ifname, *percent = strchr(pattern, '%');
+	unsigned number = 0;
+
+	for (size_t i = 0; i < add->state->n; number++) {
+		struct state_nic *nic = &add->state->nics[i];
+		struct rtlink link;
+		char name[64];
+
+		snprintf(name, sizeof(name), "%.*s%u%s", (int)(percent - pattern), pattern, number,
+			 percent + 2);
+		if (strlen(name) >= IFNAMSIZ || number > 2 * STATE_MAX_NICS)
+			return cni_error_set(error, CNI_ERR_CONFIG, 0,
+					     "no name of the form %s is free in the pod", pattern);
+		if (rtlink_get(add->pod->rt, name, &link) == 0)
+			continue;
+		memcpy(nic->pod_netdev, name, strlen(name) + 1);
+		i++;
+	}
+	return 0;
+}
+
+static int make_state(struct add *add, struct cni_error *error)
+{
+	struct move move = { .host = add->session.host, .pod = add->pod, .who = add->session.who };
+	_cleanup_(state_freep) struct state *state = state_new(add->devices.n);
+	const struct request *req = add->req;
+	int r;
+
+	if (!state)
+		return cni_error_set(error, CNI_ERR_IO, -ENOMEM, "state");
+	if (strlen(req->netns) >= sizeof(state->netns) || strlen(req->network) >= sizeof(state->network))
+		return cni_error_set(error, CNI_ERR_CONFIG, 0,
+				     "CNI_NETNS or the network's name is longer than 255 characters");
+	snprintf(state->container, sizeof(state->container), "%s", req->container);
+	snprintf(state->ifname, sizeof(state->ifname), "%s", req->ifname);
+	snprintf(state->network, sizeof(state->network), "%s", req->network);
+	snprintf(state->netns, sizeof(state->netns), "%s", req->netns);
+	snprintf(state->boot_id, sizeof(state->boot_id), "%s", add->session.boot_id);
+	if (req->pod_name[0])
+		snprintf(state->pod, sizeof(state->pod), "%.250s/%.250s", req->pod_namespace, req->pod_name);
+	state->netns_id = add->pod_id;
+	for (size_t i = 0; i < state->n; i++) {
+		const struct devices_nic *wanted = &add->devices.nics[i];
+
+		memcpy(state->nics[i].gaudi, wanted->gaudi, sizeof(wanted->gaudi));
+		r = move_inspect(&move, wanted->pci, wanted->netdev, &state->nics[i], error);
+		if (r < 0)
+			return r;
+	}
+	add->state = TAKE_PTR(state);
+	r = pick_names(add, error);
+	if (r == 0)
+		r = fault_point("state-save");
+	if (r == 0)
+		r = state_save(add->session.state_fd, add->state);
+	if (r < 0) {
+		state_free(TAKE_PTR(add->state));
+		return cni_error_set(error, CNI_ERR_IO, r, "cannot write the state file into %s",
+				     req->state_dir);
+	}
+	return 0;
+}
+
+static int set_addresses(struct add *add, const struct state_nic *nic, const struct rtlink_address *addresses,
+			 int n, struct cni_error *error)
+{
+	struct rtlink link;
+	int r;
+
+	r = rtlink_get(add->pod->rt, nic->pod_netdev, &link);
+	for (int i = 0; r == 0 && i < n; i++)
+		r = rtlink_add_address(add->pod->rt, link.index, &addresses[i]);
+	return r < 0 ? cni_error_set(error, CNI_ERR_IO, r, "cannot set an address on %s: %s", nic->pod_netdev,
+				     nlchan_error_text(add->pod->rt))
+		     : 0;
+}
+
+static int finish_nic(struct add *add, size_t i, json_t *result, struct cni_error *error)
+{
+	const struct state_nic *nic = &add->state->nics[i];
+	struct rtlink_address addresses[IPAM_MAX_ADDRESSES];
+	struct result_interface interface;
+	json_auto_t *ipam = NULL;
+	struct rtlink link;
+	int index, n = 0, r;
+
+	r = rtlink_get(add->pod->rt, nic->pod_netdev, &link);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_IO, r, "netdev %s vanished from the pod",
+				     nic->pod_netdev);
+	interface = (struct result_interface){
+		.name = nic->pod_netdev, .mac = link.mac, .pci = nic->pci, .mtu = link.mtu
+	};
+	index = result_add_interface(result, add->req, &interface);
+	if (index < 0)
+		return cni_error_set(error, CNI_ERR_DECODE, index, "'interfaces' of prevResult");
+	if (add->req->ipam) {
+		add->ipam_done[i] = true; /* a failed ADD of IPAM is to be followed by its DEL too */
+		r = ipam_run(add->req, "ADD", nic->pod_netdev, &ipam, error);
+		if (r < 0)
+			return r;
+		n = ipam_addresses(ipam, addresses, IPAM_MAX_ADDRESSES);
+		if (n < 0)
+			return cni_error_set(error, CNI_ERR_DECODE, 0,
+					     "the addresses that IPAM gave make no sense");
+		r = set_addresses(add, nic, addresses, n, error);
+		if (r == 0)
+			r = result_add_ipam(result, ipam, index, error);
+		if (r < 0)
+			return r;
+	}
+	r = fault_point("gid");
+	for (int a = 0; r == 0 && a < (n ? n : 1); a++)
+		r = place_wait_gid(add->pod, nic->rdma, n ? &addresses[a] : NULL, add->req->gid_timeout_ms);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s got no RoCE GID within %u s",
+				     nic->rdma, add->req->gid_timeout_ms / 1000);
+	log_info("%s: %s has its GID", add->session.who, nic->rdma);
+	return 0;
+}
+
+static void undo(struct add *add)
+{
+	struct cni_error ignored = { 0 };
+
+	if (!add->state)
+		return;
+	for (size_t i = 0; i < add->state->n; i++) {
+		if (add->ipam_done[i])
+			(void)ipam_run(add->req, "DEL", add->state->nics[i].pod_netdev, NULL, &ignored);
+	}
+	if (add->session.lock_fd < 0 && session_lock(&add->session, &ignored) < 0) {
+		log_error("%s: cannot undo: %s; the next ADD or DEL does", add->session.who, ignored.msg);
+		return;
+	}
+	log_info("%s: failed, putting everything back", add->session.who);
+	(void)session_release(&add->session, add->state);
+}
+
+static int add_devices(struct add *add, json_t *result, struct cni_error *error)
+{
+	struct move move = { .who = add->session.who };
+	int r;
+
+	if ((r = session_check_exclusive(&add->session, error)) < 0 || (r = open_pod(add, error)) < 0 ||
+	    (r = session_lock(&add->session, error)) < 0 || (r = repair(add, error)) < 0 ||
+	    (r = make_state(add, error)) < 0)
+		return r;
+	move.host = add->session.host;
+	move.pod = add->pod;
+	for (size_t i = 0; i < add->state->n; i++) {
+		r = move_in(&move, &add->state->nics[i], error);
+		if (r < 0)
+			return r;
+	}
+	/* From here on no number can change any more; what follows may take its time. */
+	session_unlock(&add->session);
+	for (size_t i = 0; i < add->state->n; i++) {
+		r = finish_nic(add, i, result, error);
+		if (r < 0)
+			return r;
+	}
+	r = fault_point("result");
+	return r < 0 ? cni_error_set(error, CNI_ERR_IO, r, "fault") : 0;
+}
+
+static void add_done(struct add *add)
+{
+	if (add->state)
+		state_free(add->state);
+	if (add->pod)
+		place_free(add->pod);
+	devices_done(&add->devices);
+	session_close(&add->session);
+}
+
+int verbs_add(const struct request *req, json_t **ret_document, struct cni_error *error)
+{
+	_cleanup_(add_done) struct add add = {
+		.req = req, .session = { .state_fd = -EBADF, .lock_fd = -EBADF, .proc_fd = -EBADF }
+	};
+	json_auto_t *result = NULL;
+	int r;
+
+	result = result_new(req, error);
+	if (!result)
+		return CNI_FAILED;
+	r = devices_learn(req, &add.devices, error);
+	if (r < 0)
+		return r;
+	if (add.devices.n > 0) {
+		r = session_open(&add.session, req, "ADD", error);
+		if (r == 0)
+			r = add_devices(&add, result, error);
+		if (r < 0) {
+			undo(&add);
+			return r;
+		}
+	}
+	*ret_document = json_incref(result);
+	return 0;
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "ipam.h"
+#include "netns.h"
+#include "session.h"
+#include "sysfs/pairs.h"
+#include "verbs.h"
+
+/* Every address goes, whatever else happens, and before anything looks at a namespace that may be gone. */
+static void release_addresses(const struct request *req, const struct state *state)
+{
+	const char *percent = strchr(req->pod_ifname, '%');
+	struct cni_error error = { 0 };
+	char name[64];
+
+	if (!req->ipam)
+		return;
+	for (size_t i = 0; state && i < state->n; i++) {
+		if (ipam_run(req, "DEL", state->nics[i].pod_netdev, NULL, &error) < 0)
+			log_warning("DEL %.12s/%s: %s", req->container, req->ifname, error.msg);
+	}
+	if (state)
+		return;
+	snprintf(name, sizeof(name), "%.*s0%s", (int)(percent - req->pod_ifname), req->pod_ifname,
+		 percent + 2);
+	if (ipam_run(req, "DEL", name, NULL, &error) < 0)
+		log_warning("DEL %.12s/%s: %s", req->container, req->ifname, error.msg);
+}
+
+/* One NIC of the pairing, if it is in that pod: the pairing knows its names on the host, though not whether
+ * it was up. */
+static void rescue_nic(struct session *session, const struct place *pod, const struct pairs_nic *known)
+{
+	struct move move = { .host = session->host, .pod = pod, .who = session->who };
+	struct state_nic nic = { .up = true };
+	struct rdmanl_chardev chardev;
+	struct rdmanl_device device;
+	struct rtlink link;
+
+	if (place_find_netdev(pod, known->pci, "", &link) < 0)
+		return;
+	snprintf(nic.pci, sizeof(nic.pci), "%s", known->pci);
+	snprintf(nic.rdma, sizeof(nic.rdma), "%s", known->rdma);
+	snprintf(nic.netdev, sizeof(nic.netdev), "%s", known->netdev[0] ? known->netdev : link.name);
+	snprintf(nic.uverbs, sizeof(nic.uverbs), "%s", known->uverbs);
+	memcpy(nic.pod_netdev, link.name, sizeof(nic.pod_netdev));
+	nic.mtu = link.mtu;
+	if (place_find_rdma(pod, nic.pci, link.index, &device) == 0) {
+		nic.node_guid = device.node_guid;
+		nic.soft = place_is_soft(pod, device.name);
+		if (rdmanl_chardev(pod->rdma, device.index, &chardev) == 0)
+			nic.chardev = chardev.dev;
+	}
+	log_info("%s: NIC %s is in the pod without a record", session->who, nic.pci);
+	(void)move_out(&move, &nic, 0);
+}
+
+/*
+ * The record cannot be read, but the NICs must not stay in the pod: whatever
+ * the pairing file knows and is found there comes out.
+ */
+static void rescue(struct session *session)
+{
+	_cleanup_(place_freep) struct place *pod = NULL;
+	_cleanup_(pairs_freep) struct pairs *pairs = NULL;
+	struct netns_id id, host;
+	char why[160];
+	int fd;
+
+	if (!session->req->netns || netns_open(session->req->netns, &fd) < 0)
+		return;
+	if (netns_identify(fd, &id) < 0 || netns_identify(session->host->netns_fd, &host) < 0 ||
+	    netns_id_equal(&id, &host)) {
+		closep(&fd);
+		return;
+	}
+	if (place_open(fd, &pod) < 0 || pairs_load(session->req->pairs, &pairs, why, sizeof(why)) < 0)
+		return;
+	for (size_t i = 0; i < pairs->n; i++) {
+		if (pairs->pair[i].has_nic)
+			rescue_nic(session, pod, &pairs->pair[i].nic);
+	}
+}
+
+static int load(struct session *session, struct state **ret)
+{
+	const struct request *req = session->req;
+	char why[160] = "";
+	int r;
+
+	r = state_load(session->state_fd, req->container, req->ifname, ret, why, sizeof(why));
+	if (r == -ENOENT)
+		log_info("%s: nothing recorded, nothing to give back", session->who);
+	else if (r < 0)
+		log_error("%s: state file: %s", session->who, why);
+	return r;
+}
+
+int verbs_del(const struct request *req, struct cni_error *error)
+{
+	_cleanup_(session_close) struct session session = { .state_fd = -EBADF,
+							    .lock_fd = -EBADF,
+							    .proc_fd = -EBADF };
+	_cleanup_(state_freep) struct state *state = NULL;
+	struct stat st;
+	int r;
+
+	/* A node, or a pod, that never had anything of ours: the quick way out of every other pod's DEL. */
+	if (stat(req->state_dir, &st) < 0) {
+		release_addresses(req, NULL);
+		return 0;
+	}
+	r = session_open(&session, req, "DEL", error);
+	if (r < 0)
+		return r;
+	r = load(&session, &state);
+	release_addresses(req, state);
+	if (r == -ENOENT)
+		return 0;
+	r = session_lock(&session, error);
+	if (r < 0)
+		return r;
+	if (!state) {
+		rescue(&session);
+		return 0;
+	}
+	/* An ADD of another pod may have taken over what this one lost while we waited. */
+	state_free(TAKE_PTR(state));
+	if (load(&session, &state) < 0)
+		return 0;
+	/* What could not be returned stays recorded; failing would only stop the plugins behind us. */
+	if (session_release(&session, state) < 0)
+		log_error(
+			"%s: not everything is back; the record stays, and the next ADD, DEL or GC tries again",
+			session.who);
+	return 0;
+}

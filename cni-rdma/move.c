@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "fault.h"
+#include "move.h"
+#include "numbers.h"
+
+#define LINK_TYPE "rxe"
+#define LINK_GONE_MS 5000
+#define POLL_MS 5
+
+static uint64_t now_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static void pause_ms(long ms)
+{
+	struct timespec ts = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+/* One line per step, with what it cost since *since, which it moves on. */
+#define step_done(move, since, format, ...)                                    \
+	do {                                                                   \
+		uint64_t now_ = now_us();                                      \
+		log_info("%s: " format " (%.1f ms)", (move)->who, __VA_ARGS__, \
+			 (double)(now_ - *(since)) / 1000);                    \
+		*(since) = now_;                                               \
+	} while (0)
+
+/* "" or ", the kernel says: ..." with the kernel's own words. */
+static const char *kernel_words(const struct nlchan *chan, char *buf, size_t size)
+{
+	const char *text = nlchan_error_text(chan);
+
+	snprintf(buf, size, "%s%s", text[0] ? ", the kernel says: " : "", text);
+	return buf;
+}
+
+static int fail_netlink(struct cni_error *error, int code, int r, const struct nlchan *chan, const char *what,
+			const char *name)
+{
+	char words[NLCHAN_TEXT_MAX + 32];
+
+	return cni_error_set(error, code, r, "cannot %s %s%s", what, name,
+			     kernel_words(chan, words, sizeof(words)));
+}
+
+int move_inspect(const struct move *move, const char *pci, const char *netdev_hint, struct state_nic *nic,
+		 struct cni_error *error)
+{
+	struct rdmanl_chardev chardev;
+	struct rdmanl_device device;
+	struct rtlink link;
+	int r;
+
+	r = place_find_netdev(move->host, pci, netdev_hint, &link);
+	if (r == -ENXIO)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "there is no PCI function %s", pci);
+	if (r == -ENODEV)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
+				     "NIC %s has no netdev in the host's namespace", pci);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, r, "cannot tell the netdev of NIC %s", pci);
+	r = place_find_rdma(move->host, pci, link.index, &device);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
+				     "NIC %s (%s) has no RDMA device in the host's namespace", pci,
+				     link.name);
+	r = rdmanl_chardev(move->host->rdma, device.index, &chardev);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, r, "RDMA device %s has no uverbs device",
+				     device.name);
+	nic->soft = place_is_soft(move->host, device.name);
+	if (!nic->soft && !place_has_hard_rdma(move->host, pci))
+		return cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
+				     "RDMA device %s is neither of NIC %s itself nor Soft-RoCE on it",
+				     device.name, pci);
+	snprintf(nic->pci, sizeof(nic->pci), "%s", pci);
+	memcpy(nic->rdma, device.name, sizeof(nic->rdma));
+	memcpy(nic->netdev, link.name, sizeof(nic->netdev));
+	memcpy(nic->uverbs, chardev.name, sizeof(nic->uverbs));
+	nic->chardev = chardev.dev;
+	nic->node_guid = device.node_guid;
+	nic->mtu = link.mtu;
+	nic->up = link.up;
+	return 0;
+}
+
+/* --- in -------------------------------------------------------------------- */
+
+static int check_number(const struct state_nic *nic, struct nlchan *chan, uint32_t index, const char *when,
+			struct cni_error *error)
+{
+	struct rdmanl_chardev chardev;
+	int r = rdmanl_chardev(chan, index, &chardev);
+
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_CHARDEV, r, "RDMA device %s has no uverbs device %s",
+				     nic->rdma, when);
+	if (chardev.dev != nic->chardev || strcmp(chardev.name, nic->uverbs) != 0)
+		return cni_error_set(error, CNI_ERR_CHARDEV, 0, "RDMA device %s was %s and is %s %s",
+				     nic->rdma, nic->uverbs, chardev.name, when);
+	return 0;
+}
+
+static int netdev_in(const struct move *move, const struct state_nic *nic, uint64_t *since,
+		     struct cni_error *error)
+{
+	struct rtlink link;
+	int r;
+
+	r = rtlink_get(move->host->rt, nic->netdev, &link);
+	if (r == 0)
+		r = fault_point("netdev-move");
+	if (r == 0)
+		r = rtlink_move(move->host->rt, link.index, move->pod->netns_fd, nic->pod_netdev);
+	if (r < 0)
+		return fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, move->host->rt, "move into the pod netdev",
+				    nic->netdev);
+	step_done(move, since, "moved netdev %s into the pod as %s", nic->netdev, nic->pod_netdev);
+	return 0;
+}
+
+/*
+ * A soft link dies when its netdev changes namespace, and the kernel takes it
+ * apart at a time of its own. Taken down first, its number is free when this returns.
+ */
+static int soft_link_in(const struct move *move, const struct state_nic *nic, uint32_t index, uint64_t *since,
+			struct rdmanl_device *ret_device, struct cni_error *error)
+{
+	int r;
+
+	r = fault_point("link-delete");
+	if (r == 0)
+		r = rdmanl_del_link(move->host->rdma, index);
+	if (r < 0)
+		return fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, move->host->rdma, "take down link",
+				    nic->rdma);
+	step_done(move, since, "took down Soft-RoCE link %s, so that %s is free", nic->rdma, nic->uverbs);
+	r = netdev_in(move, nic, since, error);
+	if (r < 0)
+		return r;
+	r = fault_point("link-add");
+	if (r == 0)
+		r = rdmanl_add_link(move->pod->rdma, nic->rdma, LINK_TYPE, nic->pod_netdev);
+	if (r < 0)
+		return fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, move->pod->rdma, "make in the pod link",
+				    nic->rdma);
+	/* Made for a netdev in the pod, yet it appears in the first namespace. */
+	r = fault_point("link-find");
+	if (r == 0)
+		r = rdmanl_find(move->host->rdma, nic->rdma, ret_device);
+	if (r < 0)
+		return fail_netlink(error, CNI_ERR_NO_DEVICE, r, move->host->rdma, "find the new link",
+				    nic->rdma);
+	step_done(move, since, "made link %s on %s in the pod", nic->rdma, nic->pod_netdev);
+	r = fault_point("number-before");
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_CHARDEV, r, "fault");
+	return check_number(nic, move->host->rdma, ret_device->index, "as a new link", error);
+}
+
+static int rdma_in(const struct move *move, const struct state_nic *nic, uint32_t index, uint64_t *since,
+		   struct cni_error *error)
+{
+	struct rdmanl_device device;
+	int r;
+
+	r = fault_point("rdma-move");
+	if (r == 0)
+		r = rdmanl_move(move->host->rdma, index, move->pod->netns_fd);
+	if (r < 0)
+		return fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, move->host->rdma,
+				    "move into the pod RDMA device", nic->rdma);
+	/* Older kernels report success for what they did not do: believe only what the pod shows. */
+	r = fault_point("rdma-find");
+	if (r == 0)
+		r = rdmanl_find_index(move->pod->rdma, index, &device);
+	if (r < 0)
+		return fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, move->pod->rdma,
+				    "find in the pod RDMA device", nic->rdma);
+	if (strcmp(device.name, nic->rdma) != 0) {
+		r = rdmanl_rename(move->pod->rdma, index, nic->rdma);
+		if (r < 0)
+			return fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, move->pod->rdma,
+					    "rename in the pod RDMA device", device.name);
+	}
+	step_done(move, since, "moved RDMA device %s into the pod", nic->rdma);
+	r = fault_point("number-after");
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_CHARDEV, r, "fault");
+	return check_number(nic, move->pod->rdma, index, "after its move", error);
+}
+
+static int netdev_up(const struct move *move, const struct state_nic *nic, uint64_t *since,
+		     struct cni_error *error)
+{
+	struct rtlink link;
+	int r;
+
+	r = fault_point("netdev-up");
+	if (r == 0)
+		r = rtlink_get(move->pod->rt, nic->pod_netdev, &link);
+	if (r == 0 && link.mtu != nic->mtu)
+		r = rtlink_set_mtu(move->pod->rt, link.index, nic->mtu);
+	if (r == 0)
+		r = rtlink_set_up(move->pod->rt, link.index, true);
+	if (r < 0)
+		return fail_netlink(error, CNI_ERR_IO, r, move->pod->rt, "bring up in the pod netdev",
+				    nic->pod_netdev);
+	step_done(move, since, "brought up %s, MTU %u", nic->pod_netdev, nic->mtu);
+	return 0;
+}
+
+static int move_in_filled(const struct move *move, const struct state_nic *nic, struct cni_error *error)
+{
+	uint64_t since = now_us();
+	struct rdmanl_device device;
+	int r;
+
+	r = rdmanl_find(move->host->rdma, nic->rdma, &device);
+	if (r < 0)
+		return fail_netlink(error, CNI_ERR_NO_DEVICE, r, move->host->rdma,
+				    "find on the host RDMA device", nic->rdma);
+	r = nic->soft ? soft_link_in(move, nic, device.index, &since, &device, error)
+		      : netdev_in(move, nic, &since, error);
+	if (r == 0)
+		r = rdma_in(move, nic, device.index, &since, error);
+	if (r == 0)
+		r = netdev_up(move, nic, &since, error);
+	return r;
+}
+
+int move_in(const struct move *move, const struct state_nic *nic, struct cni_error *error)
+{
+	int r = numbers_fill(move->host, nic->uverbs);
+
+	/* Without fillers it may still go well; the check of the number decides. */
+	if (r < 0)
+		log_warning_errno(r, "%s: cannot occupy the free numbers below %s", move->who, nic->uverbs);
+	else if (r > 0)
+		log_info("%s: occupied %d free numbers below %s for a moment", move->who, r, nic->uverbs);
+	r = move_in_filled(move, nic, error);
+	numbers_release(move->host);
+	return r;
+}
+
+/* --- out ------------------------------------------------------------------- */
+
+struct rdma_out {
+	uint32_t index;
+	int host_netns_fd;
+};
+
+/* In the pod's thread: the kernel moves only what is in the caller's own namespace. */
+static int rdma_move_out(void *arg)
+{
+	_cleanup_(nlchan_closep) struct nlchan *chan = NULL;
+	const struct rdma_out *out = arg;
+	int r;
+
+	r = nlchan_open(NETLINK_RDMA, &chan);
+	return r < 0 ? r : rdmanl_move(chan, out->index, out->host_netns_fd);
+}
+
+/* The RDMA device first: whatever else fails, its regions are then gone. */
+static int rdma_out_of_pod(const struct move *move, const struct state_nic *nic, unsigned netdev_index,
+			   uint64_t *since)
+{
+	struct rdmanl_device device;
+	struct rdma_out out;
+	int r;
+
+	r = place_find_rdma(move->pod, nic->pci, netdev_index, &device);
+	if (r == -ENODEV) {
+		r = rdmanl_find(move->pod->rdma, nic->rdma, &device);
+		if (r == 0 && device.node_guid != nic->node_guid)
+			r = -ENODEV; /* a namesake on another netdev */
+	}
+	if (r == -ENODEV)
+		return 0;
+	if (r == 0 && nic->soft) {
+		r = rdmanl_del_link(move->pod->rdma, device.index);
+		if (r == 0)
+			step_done(move, since, "took down link %s in the pod: every region on it is gone",
+				  device.name);
+	} else if (r == 0) {
+		out = (struct rdma_out){ .index = device.index, .host_netns_fd = move->host->netns_fd };
+		r = netns_call(move->pod->netns_fd, rdma_move_out, &out);
+		if (r == 0)
+			step_done(move, since,
+				  "took RDMA device %s out of the pod: every region on it is gone",
+				  device.name);
+	}
+	if (r < 0)
+		log_error_errno(r, "%s: cannot take RDMA device %s out of the pod", move->who, nic->rdma);
+	return r;
+}
+
+static int netdev_out_of_pod(const struct move *move, const struct state_nic *nic, const struct rtlink *link,
+			     uint64_t *since)
+{
+	struct rtlink still;
+	int r;
+
+	r = rtlink_move(move->pod->rt, link->index, move->host->netns_fd, nic->netdev);
+	if (r < 0 && rtlink_get(move->pod->rt, link->name, &still) == 0) {
+		log_warning_errno(r, "%s: cannot take %s out as %s, trying any name", move->who, link->name,
+				  nic->netdev);
+		r = rtlink_move(move->pod->rt, link->index, move->host->netns_fd, "dev%d");
+	}
+	if (r < 0 && rtlink_get(move->pod->rt, link->name, &still) == 0)
+		return log_error_errno(r, "%s: cannot take netdev %s out of the pod", move->who, link->name);
+	step_done(move, since, "took netdev %s out of the pod", link->name);
+	return 0;
+}
+
+static int out_of_pod(const struct move *move, const struct state_nic *nic, uint64_t *since)
+{
+	struct rtlink link = { 0 };
+	int found, r, r2 = 0;
+
+	found = place_find_netdev(move->pod, nic->pci, nic->pod_netdev, &link);
+	r = rdma_out_of_pod(move, nic, found == 0 ? link.index : 0, since);
+	if (found == 0)
+		r2 = netdev_out_of_pod(move, nic, &link, since);
+	return r < 0 ? r : r2;
+}
+
+/* The netdev on the host; a namespace that is going away returns it at a time of its own. */
+static int await_netdev(const struct move *move, const struct state_nic *nic, unsigned wait_ms,
+			struct rtlink *ret)
+{
+	uint64_t deadline = now_us() + (uint64_t)wait_ms * 1000;
+	int r;
+
+	for (;;) {
+		r = place_find_netdev(move->host, nic->pci, nic->netdev, ret);
+		if (r != -ENODEV || now_us() >= deadline)
+			return r;
+		pause_ms(POLL_MS);
+	}
+}
+
+static int restore_netdev(const struct move *move, const struct state_nic *nic, struct rtlink *link,
+			  uint64_t *since)
+{
+	int r;
+
+	if (strcmp(link->name, nic->netdev) != 0) {
+		if (link->up)
+			(void)rtlink_set_up(move->host->rt, link->index, false);
+		r = rtlink_rename(move->host->rt, link->index, nic->netdev);
+		if (r < 0)
+			return log_error_errno(r, "%s: cannot rename %s back to %s", move->who, link->name,
+					       nic->netdev);
+		step_done(move, since, "renamed netdev %s back to %s", link->name, nic->netdev);
+		memcpy(link->name, nic->netdev, sizeof(link->name));
+		link->up = false;
+	}
+	if (link->mtu != nic->mtu)
+		(void)rtlink_set_mtu(move->host->rt, link->index, nic->mtu);
+	return 0;
+}
+
+/* A link of that name that is being taken apart, or is left over from a netdev that went. */
+static int clear_old_link(const struct move *move, const struct state_nic *nic)
+{
+	uint64_t deadline = now_us() + LINK_GONE_MS * 1000;
+	struct rdmanl_device device;
+	struct rdmanl_port port;
+	int r;
+
+	while ((r = rdmanl_find(move->host->rdma, nic->rdma, &device)) == 0) {
+		if (device.node_guid != nic->node_guid)
+			return log_error_errno(-EEXIST, "%s: another RDMA device has the name %s", move->who,
+					       nic->rdma);
+		if (now_us() >= deadline) {
+			r = rdmanl_port(move->host->rdma, device.index, &port);
+			if (r == 0 && port.ndev_index == 0)
+				r = rdmanl_del_link(move->host->rdma, device.index);
+			return r < 0 ? log_error_errno(r, "%s: the old link %s stays", move->who, nic->rdma)
+				     : 0;
+		}
+		pause_ms(POLL_MS);
+	}
+	return r == -ENODEV ? 0 : r;
+}
+
+static int restore_rdma(const struct move *move, const struct state_nic *nic, const struct rtlink *link,
+			uint64_t *since, struct rdmanl_device *ret_device)
+{
+	int r;
+
+	r = place_find_rdma(move->host, nic->pci, link->index, ret_device);
+	if (r == 0 && strcmp(ret_device->name, nic->rdma) == 0)
+		return 0;
+	if (r == 0) {
+		r = rdmanl_rename(move->host->rdma, ret_device->index, nic->rdma);
+		if (r == 0)
+			step_done(move, since, "renamed RDMA device %s back to %s", ret_device->name,
+				  nic->rdma);
+		return r < 0 ? log_error_errno(r, "%s: cannot rename %s back to %s", move->who,
+					       ret_device->name, nic->rdma)
+			     : 0;
+	}
+	if (r != -ENODEV || !nic->soft)
+		return log_error_errno(r, "%s: RDMA device %s is not back", move->who, nic->rdma);
+	r = clear_old_link(move, nic);
+	if (r < 0)
+		return r;
+	/* Only now are the numbers of the old link and of its like known to be free. */
+	if (numbers_fill(move->host, nic->uverbs) < 0)
+		log_warning("%s: cannot occupy the free numbers below %s", move->who, nic->uverbs);
+	r = rdmanl_add_link(move->host->rdma, nic->rdma, LINK_TYPE, link->name);
+	if (r == 0)
+		r = rdmanl_find(move->host->rdma, nic->rdma, ret_device);
+	if (r < 0)
+		return log_error_errno(r, "%s: cannot make link %s on %s again", move->who, nic->rdma,
+				       link->name);
+	step_done(move, since, "made link %s on %s again", nic->rdma, link->name);
+	return 0;
+}
+
+static int restore_host(const struct move *move, const struct state_nic *nic, unsigned wait_ms,
+			uint64_t *since)
+{
+	struct rdmanl_chardev chardev;
+	struct rdmanl_device device;
+	struct rtlink link;
+	int r, r2;
+
+	r = await_netdev(move, nic, wait_ms, &link);
+	if (r < 0)
+		return log_error_errno(r, "%s: NIC %s (%s) is not back in the host's namespace", move->who,
+				       nic->pci, nic->netdev);
+	r = restore_netdev(move, nic, &link, since);
+	r2 = restore_rdma(move, nic, &link, since, &device);
+	if (nic->up && !link.up)
+		(void)rtlink_set_up(move->host->rt, link.index, true);
+	if (r < 0 || r2 < 0)
+		return r < 0 ? r : r2;
+	r = rdmanl_chardev(move->host->rdma, device.index, &chardev);
+	if (r < 0)
+		return log_error_errno(r, "%s: RDMA device %s has no uverbs device", move->who, nic->rdma);
+	if (chardev.dev != nic->chardev) {
+		log_warning(
+			"%s: RDMA device %s was %s and is %s now; the device plugin will offer it under the new number",
+			move->who, nic->rdma, nic->uverbs, chardev.name);
+		return -EUCLEAN;
+	}
+	return 0;
+}
+
+int move_out(const struct move *move, const struct state_nic *nic, unsigned wait_ms)
+{
+	uint64_t since = now_us();
+	int r = 0, r2;
+
+	if (move->pod) {
+		/* Before its own number is let go: see numbers.h. */
+		if (numbers_fill(move->host, nic->uverbs) < 0)
+			log_warning("%s: cannot occupy the free numbers below %s", move->who, nic->uverbs);
+		r = out_of_pod(move, nic, &since);
+	}
+	r2 = restore_host(move, nic, wait_ms, &since);
+	numbers_release(move->host);
+	return r < 0 ? r : r2;
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/mount.h>
+#include <linux/nsfs.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+
+#include "base/cleanup.h"
+#include "netns.h"
+
+static int open_checked(int dirfd, const char *path, int *ret_fd)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct statfs fs;
+
+	if (fd < 0)
+		return negative_errno();
+	if (fstatfs(fd, &fs) < 0)
+		return negative_errno();
+	if (fs.f_type != NSFS_MAGIC)
+		return -EINVAL;
+	if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
+		return -EINVAL;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int netns_open(const char *path, int *ret_fd)
+{
+	return open_checked(AT_FDCWD, path, ret_fd);
+}
+
+int netns_open_self(int *ret_fd)
+{
+	return open_checked(AT_FDCWD, "/proc/thread-self/ns/net", ret_fd);
+}
+
+int netns_identify(int fd, struct netns_id *ret)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return negative_errno();
+	*ret = (struct netns_id){ .dev = st.st_dev, .ino = st.st_ino };
+	return 0;
+}
+
+bool netns_id_equal(const struct netns_id *a, const struct netns_id *b)
+{
+	return a->dev == b->dev && a->ino == b->ino;
+}
+
+int netns_find(int proc_fd, const struct netns_id *id, int *ret_fd)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	int fd;
+
+	fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return negative_errno();
+	dir = fdopendir(fd);
+	if (!dir) {
+		close(fd);
+		return -ENOMEM;
+	}
+	while ((entry = readdir(dir))) {
+		_cleanup_close_ int ns = -EBADF;
+		struct netns_id found;
+		struct stat st;
+		char path[300];
+
+		if (entry->d_name[0] < '1' || entry->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "%s/ns/net", entry->d_name);
+		/* stat first: opening every namespace of a busy node would be slow */
+		if (fstatat(dirfd(dir), path, &st, 0) < 0 || st.st_ino != id->ino || st.st_dev != id->dev)
+			continue;
+		if (open_checked(dirfd(dir), path, &ns) < 0 || netns_identify(ns, &found) < 0)
+			continue;
+		if (netns_id_equal(&found, id)) { /* the process may have moved meanwhile */
+			*ret_fd = TAKE_FD(ns);
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+struct call {
+	int netns_fd;
+	int (*fn)(void *arg);
+	void *arg;
+	int result;
+};
+
+static void *call_thread(void *data)
+{
+	struct call *call = data;
+
+	if (setns(call->netns_fd, CLONE_NEWNET) < 0)
+		call->result = negative_errno();
+	else
+		call->result = call->fn(call->arg);
+	return NULL;
+}
+
+int netns_call(int netns_fd, int (*fn)(void *arg), void *arg)
+{
+	struct call call = { .netns_fd = netns_fd, .fn = fn, .arg = arg };
+	pthread_t thread;
+	int r;
+
+	r = pthread_create(&thread, NULL, call_thread, &call);
+	if (r > 0)
+		return -r;
+	r = pthread_join(thread, NULL);
+	return r > 0 ? -r : call.result;
+}
+
+/* By number: the headers of the oldest libc that this builds with have no wrappers. */
+int netns_sysfs(int *ret_fd)
+{
+	_cleanup_close_ int context = (int)syscall(SYS_fsopen, "sysfs", FSOPEN_CLOEXEC);
+	_cleanup_close_ int mount = -EBADF;
+
+	if (context < 0)
+		return negative_errno();
+	if (syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return negative_errno();
+	mount = (int)syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC,
+			     MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSUID);
+	if (mount < 0)
+		return negative_errno();
+	*ret_fd = TAKE_FD(mount);
+	return 0;
+}

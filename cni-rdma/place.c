@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <string.h>
+#include <arpa/inet.h>
+#include <linux/netlink.h>
+#include <time.h>
+
+#include "base/fileio.h"
+#include "netns.h"
+#include "place.h"
+
+#define GIDS_LOOKED_AT 32 /* addresses of one netdev come first in the table */
+#define NETDEVS_MAX 16
+
+/* Runs inside the namespace. */
+static int open_inside(void *arg)
+{
+	struct place *place = arg;
+	int r;
+
+	r = netns_sysfs(&place->sys_fd);
+	if (r == 0)
+		r = nlchan_open(NETLINK_RDMA, &place->rdma);
+	if (r == 0)
+		r = nlchan_open(NETLINK_ROUTE, &place->rt);
+	return r;
+}
+
+int place_open(int netns_fd, struct place **ret)
+{
+	_cleanup_close_ int fd = netns_fd;
+	_cleanup_(place_freep) struct place *place = NULL;
+	int r;
+
+	place = calloc(1, sizeof(*place));
+	if (!place)
+		return -ENOMEM;
+	place->sys_fd = -EBADF;
+	place->netns_fd = TAKE_FD(fd);
+	r = netns_call(place->netns_fd, open_inside, place);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(place);
+	return 0;
+}
+
+void place_free(struct place *place)
+{
+	if (place->rdma)
+		nlchan_close(place->rdma);
+	if (place->rt)
+		nlchan_close(place->rt);
+	closep(&place->sys_fd);
+	closep(&place->netns_fd);
+	free(place);
+}
+
+static DIR *open_dir(int dirfd, const char *path)
+{
+	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir;
+
+	if (fd < 0)
+		return NULL;
+	dir = fdopendir(fd);
+	if (!dir)
+		close(fd);
+	return dir;
+}
+
+struct netdevs {
+	char name[NETDEVS_MAX][IFNAMSIZ];
+	size_t n;
+};
+
+static void collect_netdevs(int dirfd, const char *path, struct netdevs *found)
+{
+	_cleanup_closedir_ DIR *dir = open_dir(dirfd, path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' || found->n == NETDEVS_MAX || strlen(entry->d_name) >= IFNAMSIZ)
+			continue;
+		strcpy(found->name[found->n++], entry->d_name);
+	}
+}
+
+int place_find_netdev(const struct place *place, const char *pci, const char *hint, struct rtlink *ret)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct netdevs found = { .n = 0 };
+	struct dirent *entry;
+	char path[300];
+	size_t pick = 0;
+
+	snprintf(path, sizeof(path), "bus/pci/devices/%s", pci);
+	dir = open_dir(place->sys_fd, path);
+	if (!dir)
+		return -ENXIO;
+	collect_netdevs(dirfd(dir), "net", &found);
+	/* virtio puts one device of its own between the function and the netdev */
+	while ((entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "virtio", 6) != 0)
+			continue;
+		snprintf(path, sizeof(path), "%s/net", entry->d_name);
+		collect_netdevs(dirfd(dir), path, &found);
+	}
+	if (found.n == 0)
+		return -ENODEV;
+	if (found.n > 1) {
+		while (pick < found.n && strcmp(found.name[pick], hint) != 0)
+			pick++;
+		if (pick == found.n)
+			return -ENOTUNIQ;
+	}
+	return rtlink_get(place->rt, found.name[pick], ret);
+}
+
+static int hard_rdma_name(const struct place *place, const char *pci, char *buf, size_t size)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	char path[64];
+
+	snprintf(path, sizeof(path), "bus/pci/devices/%.24s/infiniband", pci);
+	dir = open_dir(place->sys_fd, path);
+	while (dir && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= size)
+			continue;
+		strcpy(buf, entry->d_name);
+		return 0;
+	}
+	return -ENODEV;
+}
+
+bool place_has_hard_rdma(const struct place *place, const char *pci)
+{
+	char name[RDMANL_NAME_MAX];
+
+	return hard_rdma_name(place, pci, name, sizeof(name)) == 0;
+}
+
+int place_find_rdma(const struct place *place, const char *pci, unsigned netdev_index,
+		    struct rdmanl_device *ret)
+{
+	char name[RDMANL_NAME_MAX];
+
+	if (hard_rdma_name(place, pci, name, sizeof(name)) == 0)
+		return rdmanl_find(place->rdma, name, ret);
+	return netdev_index ? rdmanl_find_ndev(place->rdma, netdev_index, ret) : -ENODEV;
+}
+
+/* Only rxe has this attribute; it names the netdev under it. */
+bool place_is_soft(const struct place *place, const char *rdma)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "class/infiniband/%s/parent", rdma);
+	return faccessat(place->sys_fd, path, F_OK, 0) == 0;
+}
+
+static void gid_of_address(const struct rtlink_address *address, struct in6_addr *ret)
+{
+	if (address->family == AF_INET6) {
+		*ret = address->v6;
+		return;
+	}
+	*ret = (struct in6_addr){ .s6_addr = { [10] = 0xff, [11] = 0xff } };
+	memcpy(&ret->s6_addr[12], &address->v4, 4);
+}
+
+static bool has_gid(const struct place *place, const char *rdma, const struct in6_addr *want)
+{
+	static const struct in6_addr zero;
+
+	for (int i = 0; i < GIDS_LOOKED_AT; i++) {
+		struct in6_addr gid;
+		char path[160], text[64];
+
+		snprintf(path, sizeof(path), "class/infiniband/%s/ports/1/gids/%d", rdma, i);
+		if (fileio_read_attr(place->sys_fd, path, text, sizeof(text)) < 0 ||
+		    inet_pton(AF_INET6, text, &gid) != 1)
+			continue;
+		if (want ? memcmp(&gid, want, sizeof(gid)) == 0 : memcmp(&gid, &zero, sizeof(gid)) != 0)
+			return true;
+	}
+	return false;
+}
+
+/* The table is filled by work that the kernel queues at netdev events, and changes of it send no event to us.
+ */
+int place_wait_gid(const struct place *place, const char *rdma, const struct rtlink_address *address,
+		   unsigned timeout_ms)
+{
+	long pause_us = 500, waited_us = 0;
+	struct in6_addr want;
+
+	if (address)
+		gid_of_address(address, &want);
+	for (;;) {
+		struct timespec pause = { .tv_nsec = pause_us * 1000 };
+
+		if (has_gid(place, rdma, address ? &want : NULL))
+			return 0;
+		if (waited_us >= (long)timeout_ms * 1000)
+			return -ETIMEDOUT;
+		nanosleep(&pause, NULL);
+		waited_us += pause_us;
+		if (pause_us < 20000)
+			pause_us *= 2;
+	}
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A network namespace with everything open that looks into it: the host's or
+ * a pod's. The descriptors stay bound to it, so the program's own thread can
+ * use them without going there.
+ */
+#ifndef CNI_RDMA_PLACE_H
+#define CNI_RDMA_PLACE_H
+
+#include <net/if.h>
+
+#include "base/cleanup.h"
+#include "nlchan.h"
+#include "rdmanl.h"
+#include "rtlink.h"
+
+struct place {
+	int netns_fd; /* owned, as all of it */
+	int sys_fd;   /* the root of a sysfs that shows this namespace's devices */
+	struct nlchan *rdma, *rt;
+};
+
+/* Opens the namespace behind netns_fd, which it takes over, also on failure. The caller frees. */
+int place_open(int netns_fd, struct place **ret);
+void place_free(struct place *place);
+DEFINE_CLEANUP(struct place *, place_free)
+
+/*
+ * The netdev of a PCI function in this namespace. When it has several, hint's
+ * (may be ""), else -ENOTUNIQ. -ENODEV: none here; -ENXIO: no such PCI function.
+ */
+int place_find_netdev(const struct place *place, const char *pci, const char *hint, struct rtlink *ret);
+
+/* The RDMA device of a PCI function in this namespace: its own, or one that sits on its netdev (0: unknown).
+ */
+int place_find_rdma(const struct place *place, const char *pci, unsigned netdev_index,
+		    struct rdmanl_device *ret);
+
+/* The PCI function has an RDMA device of its own (and not a soft link on its netdev) in this namespace. */
+bool place_has_hard_rdma(const struct place *place, const char *pci);
+
+/* Soft-RoCE: such a device lives and dies with its netdev. */
+bool place_is_soft(const struct place *place, const char *rdma);
+
+/*
+ * Waits until the first port of rdma has a GID, of address when given, else any. -ETIMEDOUT.
+ */
+int place_wait_gid(const struct place *place, const char *rdma, const struct rtlink_address *address,
+		   unsigned timeout_ms);
+
+#endif

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <ctype.h>
+#include <string.h>
+
+#include "base/num.h"
+#include "request.h"
+
+#define DEFAULT_RESOURCE "habana.ai/gaudi"
+#define DEFAULT_IFNAME "rdma%d"
+#define DEFAULT_POD_RESOURCES "/var/lib/kubelet/pod-resources/kubelet.sock"
+#define DEFAULT_PAIRS "/var/lib/gaudi-p2p/pairs.json"
+#define DEFAULT_STATE_DIR "/var/lib/cni/cni-rdma"
+#define DEFAULT_LOCK_TIMEOUT_S 30
+#define DEFAULT_GID_TIMEOUT_S 10
+#define MAX_TIMEOUT_S 600
+
+enum { NEEDS_CONTAINER = 1, NEEDS_NETNS = 2, NEEDS_IFNAME = 4, NEEDS_PATH = 8 };
+
+static const struct verb {
+	const char *name;
+	enum request_command command;
+	unsigned needs;
+	enum cni_version since;
+} verbs[] = {
+	{ "ADD", REQUEST_ADD, NEEDS_CONTAINER | NEEDS_NETNS | NEEDS_IFNAME | NEEDS_PATH, CNI_0_3_0 },
+	{ "DEL", REQUEST_DEL, NEEDS_CONTAINER | NEEDS_IFNAME, CNI_0_3_0 },
+	{ "CHECK", REQUEST_CHECK, NEEDS_CONTAINER | NEEDS_NETNS | NEEDS_IFNAME, CNI_0_4_0 },
+	{ "STATUS", REQUEST_STATUS, 0, CNI_1_1_0 },
+	{ "GC", REQUEST_GC, NEEDS_PATH, CNI_1_1_0 },
+	{ "VERSION", REQUEST_VERSION, 0, CNI_0_3_0 },
+};
+
+bool request_id_is_valid(const char *id)
+{
+	size_t len = strlen(id);
+
+	if (len == 0 || len > REQUEST_ID_MAX || !isalnum((unsigned char)id[0]))
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (!isalnum((unsigned char)id[i]) && !strchr("_.-", id[i]))
+			return false;
+	}
+	return true;
+}
+
+bool request_ifname_is_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len >= IFNAMSIZ || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (!isgraph((unsigned char)name[i]) || strchr("/:%", name[i]))
+			return false;
+	}
+	return true;
+}
+
+static bool is_set(const char *value)
+{
+	return value && value[0];
+}
+
+static int check_env(struct request *req, const struct verb *verb, const struct request_env *env,
+		     struct cni_error *error)
+{
+	bool no_container = (verb->needs & NEEDS_CONTAINER) && !is_set(env->container);
+	bool no_netns = (verb->needs & NEEDS_NETNS) && !is_set(env->netns);
+	bool no_ifname = (verb->needs & NEEDS_IFNAME) && !is_set(env->ifname);
+	bool no_path = (verb->needs & NEEDS_PATH) && !is_set(env->path);
+
+	if (no_container || no_netns || no_ifname || no_path)
+		return cni_error_set(error, CNI_ERR_ENVIRONMENT, 0, "%s needs%s%s%s%s", verb->name,
+				     no_container ? " CNI_CONTAINERID" : "", no_netns ? " CNI_NETNS" : "",
+				     no_ifname ? " CNI_IFNAME" : "", no_path ? " CNI_PATH" : "");
+	if (is_set(env->container) && !request_id_is_valid(env->container))
+		return cni_error_set(
+			error, CNI_ERR_ENVIRONMENT, 0,
+			"CNI_CONTAINERID is no container ID: letters, digits, '_', '.', '-', at most %d",
+			REQUEST_ID_MAX);
+	if (is_set(env->ifname) && !request_ifname_is_valid(env->ifname))
+		return cni_error_set(error, CNI_ERR_ENVIRONMENT, 0, "CNI_IFNAME is no interface name");
+	req->container = env->container;
+	req->netns = is_set(env->netns) ? env->netns : NULL;
+	req->ifname = env->ifname;
+	req->path = is_set(env->path) ? env->path : NULL;
+	return 0;
+}
+
+static int copy_arg(char *buf, size_t size, const char *value, size_t len)
+{
+	if (len >= size)
+		return -EMSGSIZE;
+	memcpy(buf, value, len);
+	buf[len] = '\0';
+	return 0;
+}
+
+/* CNI_ARGS: K=V;K=V. Keys of others are not ours to judge. */
+static int parse_args(struct request *req, const char *args, struct cni_error *error)
+{
+	while (args && *args) {
+		size_t len = strcspn(args, ";");
+		const char *equals = memchr(args, '=', len);
+		int r = 0;
+
+		if (len > 0 && !equals)
+			return cni_error_set(error, CNI_ERR_ENVIRONMENT, 0,
+					     "CNI_ARGS is not K=V;K=V: '%.*s' has no '='",
+					     (int)(len > 64 ? 64 : len), args);
+		if (len > 0) {
+			size_t key = (size_t)(equals - args), value = len - key - 1;
+
+			if (key == strlen("K8S_POD_NAMESPACE") && memcmp(args, "K8S_POD_NAMESPACE", key) == 0)
+				r = copy_arg(req->pod_namespace, sizeof(req->pod_namespace), equals + 1,
+					     value);
+			else if (key == strlen("K8S_POD_NAME") && memcmp(args, "K8S_POD_NAME", key) == 0)
+				r = copy_arg(req->pod_name, sizeof(req->pod_name), equals + 1, value);
+		}
+		if (r < 0)
+			return cni_error_set(error, CNI_ERR_ENVIRONMENT, 0,
+					     "CNI_ARGS: a pod's name has at most 253 characters");
+		args += len + (args[len] == ';');
+	}
+	return 0;
+}
+
+/* A string key; absent leaves *ret alone. */
+static int take_string(const json_t *object, const char *key, const char **ret, struct cni_error *error)
+{
+	const json_t *value = json_object_get(object, key);
+
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_string(value) || !json_string_value(value)[0])
+		return cni_error_set(error, CNI_ERR_CONFIG, 0, "'%s' must be a string that is not empty",
+				     key);
+	*ret = json_string_value(value);
+	return 0;
+}
+
+static int take_path(const json_t *object, const char *key, const char *def, const char **ret,
+		     struct cni_error *error)
+{
+	int r;
+
+	*ret = def;
+	r = take_string(object, key, ret, error);
+	if (r < 0)
+		return r;
+	if ((*ret)[0] != '/')
+		return cni_error_set(error, CNI_ERR_CONFIG, 0, "'%s' must be an absolute path", key);
+	return 0;
+}
+
+static int take_timeout(const json_t *object, const char *key, unsigned def, unsigned *ret_ms,
+			struct cni_error *error)
+{
+	const json_t *value = json_object_get(object, key);
+
+	*ret_ms = def * 1000;
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_integer(value) || json_integer_value(value) < 1 ||
+	    json_integer_value(value) > MAX_TIMEOUT_S)
+		return cni_error_set(error, CNI_ERR_CONFIG, 0, "'%s' must be whole seconds from 1 to %d", key,
+				     MAX_TIMEOUT_S);
+	*ret_ms = (unsigned)json_integer_value(value) * 1000;
+	return 0;
+}
+
+static int take_object(const json_t *object, const char *key, json_t **ret, struct cni_error *error)
+{
+	json_t *value = json_object_get(object, key);
+
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_object(value))
+		return cni_error_set(error, CNI_ERR_CONFIG, 0, "'%s' must be an object", key);
+	*ret = value;
+	return 0;
+}
+
+/* One %d, and a valid name with the number in its place. */
+static bool pattern_is_valid(const char *pattern)
+{
+	const char *percent = strchr(pattern, '%');
+	char name[64];
+
+	if (!percent || percent[1] != 'd' || strchr(percent + 1, '%') || strlen(pattern) >= IFNAMSIZ)
+		return false;
+	snprintf(name, sizeof(name), "%.*s99%s", (int)(percent - pattern), pattern, percent + 2);
+	return request_ifname_is_valid(name);
+}
+
+static int parse_device_id(struct request *req, struct cni_error *error)
+{
+	json_t *runtime = NULL;
+	int r;
+
+	r = take_object(req->root, "runtimeConfig", &runtime, error);
+	if (r == 0 && runtime)
+		r = take_string(runtime, "deviceID", &req->device_id, error);
+	if (r == 0 && !req->device_id)
+		r = take_string(req->root, "deviceID", &req->device_id, error);
+	if (r == 0 && !req->device_id)
+		r = take_string(req->root, "pciBusID", &req->device_id, error);
+	return r;
+}
+
+static int parse_ipam(struct request *req, struct cni_error *error)
+{
+	const char *type = NULL;
+	int r;
+
+	r = take_object(req->root, "ipam", &req->ipam, error);
+	if (r < 0 || !req->ipam)
+		return r;
+	if (json_object_size(req->ipam) == 0) { /* as the reference plugins: {} is none */
+		req->ipam = NULL;
+		return 0;
+	}
+	r = take_string(req->ipam, "type", &type, error);
+	if (r < 0)
+		return r;
+	if (!type || strchr(type, '/') || strcmp(type, ".") == 0 || strcmp(type, "..") == 0)
+		return cni_error_set(error, CNI_ERR_CONFIG, 0,
+				     "'ipam' needs a 'type': the name of a plugin, without a slash");
+	return 0;
+}
+
+static int parse_config(struct request *req, struct cni_error *error)
+{
+	json_t *attachments = json_object_get(req->root, "cni.dev/valid-attachments");
+	json_t *root = req->root;
+	int r;
+
+	req->network = "";
+	req->resource = DEFAULT_RESOURCE;
+	req->pod_ifname = DEFAULT_IFNAME;
+	if ((r = take_string(root, "name", &req->network, error)) < 0 ||
+	    (r = take_string(root, "resourceName", &req->resource, error)) < 0 ||
+	    (r = take_string(root, "ifName", &req->pod_ifname, error)) < 0 ||
+	    (r = take_path(root, "podResources", DEFAULT_POD_RESOURCES, &req->pod_resources, error)) < 0 ||
+	    (r = take_path(root, "pairs", DEFAULT_PAIRS, &req->pairs, error)) < 0 ||
+	    (r = take_path(root, "stateDir", DEFAULT_STATE_DIR, &req->state_dir, error)) < 0 ||
+	    (r = take_timeout(root, "lockTimeout", DEFAULT_LOCK_TIMEOUT_S, &req->lock_timeout_ms, error)) <
+		    0 ||
+	    (r = take_timeout(root, "gidTimeout", DEFAULT_GID_TIMEOUT_S, &req->gid_timeout_ms, error)) < 0 ||
+	    (r = take_object(root, "prevResult", &req->prev_result, error)) < 0 ||
+	    (r = parse_ipam(req, error)) < 0 || (r = parse_device_id(req, error)) < 0)
+		return r;
+	if (!pattern_is_valid(req->pod_ifname))
+		return cni_error_set(error, CNI_ERR_CONFIG, 0,
+				     "'ifName' must be an interface name with one %%d, such as rdma%%d");
+	if (attachments && !json_is_null(attachments)) {
+		if (!json_is_array(attachments))
+			return cni_error_set(error, CNI_ERR_CONFIG, 0,
+					     "'cni.dev/valid-attachments' must be a list");
+		req->attachments = attachments;
+	}
+	return 0;
+}
+
+static const struct verb *find_verb(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	}
+	return NULL;
+}
+
+static int parse_input(struct request *req, const char *input, size_t len, struct cni_error *error)
+{
+	const char *version;
+	json_error_t why;
+
+	req->root = json_loadb(input, len, JSON_REJECT_DUPLICATES, &why);
+	if (!req->root)
+		return cni_error_set(error, CNI_ERR_DECODE, 0, "configuration, line %d: %s", why.line,
+				     why.text);
+	if (!json_is_object(req->root))
+		return cni_error_set(error, CNI_ERR_DECODE, 0, "the configuration is no object");
+	version = json_string_value(json_object_get(req->root, "cniVersion"));
+	if (version)
+		req->version_text = version;
+	return 0;
+}
+
+int request_parse(struct request *req, const struct request_env *env, const char *input, size_t len,
+		  struct cni_error *error)
+{
+	const struct verb *verb;
+	int r;
+
+	*req = (struct request){ .version_text = "" };
+	if (!is_set(env->command))
+		return cni_error_set(error, CNI_ERR_ENVIRONMENT, 0, "CNI_COMMAND is not set");
+	verb = find_verb(env->command);
+	if (!verb)
+		return cni_error_set(error, CNI_ERR_ENVIRONMENT, 0,
+				     "CNI_COMMAND is '%.32s', not one of ADD, DEL, CHECK, "
+				     "STATUS, GC, VERSION",
+				     env->command);
+	req->command = verb->command;
+	/* VERSION says what we can, whoever asks, also with nothing on standard input. */
+	if (verb->command == REQUEST_VERSION && len == 0)
+		return 0;
+	r = parse_input(req, input, len, error);
+	if (r < 0 || verb->command == REQUEST_VERSION)
+		return r;
+	r = check_env(req, verb, env, error);
+	if (r < 0)
+		return r;
+	if (cni_version_parse(req->version_text, &req->version) < 0)
+		return cni_error_set(error, CNI_ERR_VERSION, 0, "cniVersion '%.32s' is not supported",
+				     req->version_text);
+	if (req->version < verb->since)
+		return cni_error_set(error, CNI_ERR_VERSION, 0,
+				     "%s does not exist in cniVersion %s, but from %s on", verb->name,
+				     req->version_text, cni_version_text(verb->since));
+	r = parse_args(req, env->args, error);
+	return r < 0 ? r : parse_config(req, error);
+}
+
+void request_done(struct request *req)
+{
+	json_decref(req->root);
+	req->root = NULL;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Network interfaces through rtnetlink, as seen from the namespace in which
+ * the channel was opened. All return 0 or -errno; nlchan_error_text() may have
+ * the kernel's words.
+ */
+#ifndef CNI_RDMA_RTLINK_H
+#define CNI_RDMA_RTLINK_H
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "nlchan.h"
+
+struct rtlink {
+	unsigned index;
+	unsigned mtu; /* bytes */
+	bool up;      /* administratively */
+	char name[IFNAMSIZ];
+	char mac[24]; /* "52:54:00:12:34:56", "" when it has none that fits */
+};
+
+struct rtlink_address {
+	int family;	 /* AF_INET or AF_INET6 */
+	unsigned prefix; /* bits */
+	union {
+		struct in_addr v4;
+		struct in6_addr v6;
+	};
+};
+
+/* -ENODEV: not in this namespace. */
+int rtlink_get(struct nlchan *chan, const char *name, struct rtlink *ret);
+
+/*
+ * Moves the interface into the namespace netns_fd under a new name. A move closes
+ * the interface: it arrives down. -EEXIST: the name is taken there. With a '%d' in name the kernel picks
+ * the number when the present name is taken.
+ */
+int rtlink_move(struct nlchan *chan, unsigned index, int netns_fd, const char *name);
+
+int rtlink_rename(struct nlchan *chan, unsigned index, const char *name);
+int rtlink_set_up(struct nlchan *chan, unsigned index, bool up);
+int rtlink_set_mtu(struct nlchan *chan, unsigned index, unsigned mtu);
+
+/* An interface that goes nowhere. */
+int rtlink_add_dummy(struct nlchan *chan, const char *name);
+int rtlink_delete(struct nlchan *chan, const char *name);
+
+/* IPv6 addresses skip duplicate detection: IPAM has given them to nobody else. 0 also when it is there. */
+int rtlink_add_address(struct nlchan *chan, unsigned index, const struct rtlink_address *address);
+
+#endif
