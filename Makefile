@@ -53,11 +53,15 @@ define part_rules
 $(O)/lib$(1).a: $$(patsubst %.c,$(O)/%.o,$$(filter-out %/main.c,$$(wildcard $$(DIR_$(1))/*.c))) $$(GEN_$(1):%=$(O)/gen/%.pb-c.o)
 	$$(Q)rm -f $$@; mkdir -p $$(@D) && $$(AR) rcs $$@ $$^
 $$(patsubst %.c,$(O)/%.o,$$(wildcard $$(DIR_$(1))/*.c) $$(wildcard tests/unit/$(1)/*.c)): | $$(foreach p,$(1) $$(USES_$(1)),$$(GEN_$$(p):%=$(O)/gen/%.pb-c.h))
-$(O)/tests/unit/$(1)/test_%: $(O)/tests/unit/$(1)/test_%.o $(O)/lib$(1).a $$(foreach p,$$(USES_$(1)),$(O)/lib$$(p).a) $(UNIT_HELPERS)
+$(O)/tests/unit/$(1)/test_%: $(O)/tests/unit/$(1)/test_%.o $(O)/libunit.a $(O)/lib$(1).a $$(foreach p,$$(USES_$(1)),$(O)/lib$$(p).a)
 	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(LIBS_$(1)) $$(foreach p,$$(USES_$(1)),$$(LIBS_$$(p))) -lcmocka
 endef
-UNIT_HELPERS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/unit/*.c))
 $(foreach p,$(PARTS),$(eval $(call part_rules,$(p))))
+# An archive, so that a test takes only the helpers that it calls: fake_kubelet needs parts that most may not use.
+UNIT_HELPERS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/unit/*.c))
+$(O)/libunit.a: $(UNIT_HELPERS)
+	$(Q)rm -f $@; $(AR) rcs $@ $^
+$(UNIT_HELPERS): | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
 
 define program_rules
 $(O)/$(1): $(O)/$$(DIR_$$(PART_$(1)))/main.o $(O)/lib$$(PART_$(1)).a $$(foreach p,$$(USES_$$(PART_$(1))),$(O)/lib$$(p).a)
