@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef GAUDI_DEVICE_H
+#define GAUDI_DEVICE_H
+
+/*
+ * Lock order, outermost first:
+ *
+ *   1. gaudi_device.lock		state, lease, memory, addresses, list of exports
+ *   2. dma-resv of one export		gaudi_export.revoked becomes true; map, pin, vmap and page faults
+ *   3. i_mmap_rwsem			taken by unmap_mapping_range() when CPU mappings are zapped
+ *   4. gaudi_owner_lock, gaudi_device_list_lock	spinlocks, leaves
+ *
+ *   mmap_lock comes before the dma-resv (fault handler) and never nests with gaudi_device.lock in either order: nothing
+ *   copies from or to user space under gaudi_device.lock, and mmap and fault handlers do not take it.
+ *
+ *   The callbacks that the dma-buf core calls with the dma-resv held (map, unmap, pin, unpin, vmap, vunmap) must not
+ *   take gaudi_device.lock. attach, detach and release run without the dma-resv; release takes gaudi_device.lock.
+ *
+ *   Nobody waits for an importer while holding anything: not in close, exit, remove, nor inside drm_dev_enter(). What
+ *   importers still hold is counted (gaudi_device.holds), and who drops the last one starts the worker.
+ */
+
+#include <linux/atomic.h>
+#include <linux/dma-fence.h>
+#include <linux/gpu_buddy.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/sizes.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <drm/drm_device.h>
+#include <drm/drm_mm.h>
+
+struct dma_buf;
+struct dma_buf_attachment;
+struct drm_file;
+struct file;
+struct hl_info_args;
+struct iosys_map;
+struct net;
+struct p2pdma_provider;
+struct pci_dev;
+struct phys_vec;
+struct seq_file;
+struct vm_area_struct;
+
+/* Granule of allocation, of scrubbing, and of device addresses; INFO reports it as dram_page_size. */
+#define GAUDI_PAGE_SIZE		SZ_64K
+/* Start of the device's virtual addresses; INFO reports it as dram_base_address. */
+#define GAUDI_VA_BASE		(1ULL << 44)
+#define GAUDI_VA_MIN_SIZE	(1ULL << 40)
+/* Memory is scrubbed in steps of this size; between two of them unplug may come. */
+#define GAUDI_SCRUB_CHUNK	SZ_1M
+#define GAUDI_REASON_MAX	96
+/* How often a living lease is checked for an owner that only sockets keep alive. */
+#define GAUDI_OWNER_POLL	HZ
+
+enum gaudi_state {
+	GAUDI_STATE_FREE,	/* all memory is zero, nobody can reach any */
+	GAUDI_STATE_OWNED,	/* one lease lives */
+	GAUDI_STATE_DRAINING,	/* lease over, an importer still maps memory of it */
+	GAUDI_STATE_SCRUBBING,	/* nobody maps anything, memory is being zeroed */
+	GAUDI_STATE_LOST,	/* zero cannot be proven; only a new probe leads out */
+};
+
+struct gaudi_device;
+
+/**
+ * struct gaudi_backend - all that the core knows of a card
+ * @type: word for sysfs device_type
+ * @name: card name for INFO, at most 15 characters
+ * @zero: make @size bytes at device offset @offset zero, and prove it by reading them back: 0, or -EIO when they do not
+ *	stay zero or the card does not answer. Called in steps of at most GAUDI_SCRUB_CHUNK, inside drm_dev_enter().
+ * @pfn: page frame of device offset @offset; valid as long as struct gaudi_device lives, also after removal
+ */
+struct gaudi_backend {
+	const char *type;
+	const char *name;
+	int (*zero)(struct gaudi_device *gdev, u64 offset, size_t size);
+	unsigned long (*pfn)(struct gaudi_device *gdev, u64 offset);
+};
+
+/* Who may use a lease. Embedded in struct gaudi_lease; fields are constant after open except @net. */
+struct gaudi_owner {
+	struct net *net;	/* weak; NULL once the namespace died; gaudi_owner_lock */
+	u64 cgroup;		/* id of the opener's cgroup if @net is the initial namespace, else 0 */
+	bool cgroup_root;	/* that cgroup is the root: no export */
+	bool dead;		/* WRITE_ONCE under gaudi_owner_lock, read without */
+	unsigned int net_inum;
+	pid_t pid;		/* in the initial pid namespace */
+	char path[64];		/* of the cgroup, cut off */
+	struct list_head node;	/* gaudi_owner_list, gaudi_owner_lock */
+};
+
+/*
+ * One use of the device by one opener. References: the opener's file, gaudi_device.lease while it lives, every export.
+ * A reference keeps the structure, never the device busy.
+ */
+struct gaudi_lease {
+	struct kref ref;
+	struct gaudi_device *gdev;	/* no reference: whoever has a lease holds the drm device too */
+	struct gaudi_owner owner;
+	bool ended;			/* written under gaudi_device.lock, read without */
+	ktime_t opened;
+	struct xarray allocs;		/* handle -> struct gaudi_alloc; gaudi_device.lock */
+	struct xarray maps;		/* va >> PAGE_SHIFT -> struct gaudi_map; gaudi_device.lock */
+	struct drm_mm va;		/* gaudi_device.lock */
+	u64 allocated;
+};
+
+/* Device memory under a handle. Belongs to its lease; gaudi_device.lock. */
+struct gaudi_alloc {
+	u32 handle;
+	u32 maps;
+	u64 size;
+	struct list_head blocks;	/* struct gpu_buddy_block, ascending */
+};
+
+/* One mapping of an allocation at a device address. */
+struct gaudi_map {
+	struct drm_mm_node node;
+	struct gaudi_alloc *alloc;
+};
+
+/* A piece of device memory, by device offset. */
+struct gaudi_range {
+	u64 offset;
+	u64 len;
+};
+
+/* What the exporter knows of an attachment (dma_buf_attachment.priv). */
+struct gaudi_attachment {
+	unsigned int holds;		/* mappings and pins; dma-resv */
+};
+
+/*
+ * A dma-buf. References: the dma-buf itself and every fence waited for after revoke. It holds the drm device (memory
+ * only) and its lease (memory only).
+ */
+struct gaudi_export {
+	struct kref ref;
+	struct gaudi_device *gdev;
+	struct gaudi_lease *lease;
+	struct dma_buf *dmabuf;
+	struct list_head node;		/* gaudi_device.exports */
+	u64 va;				/* of the mapping it was made of: an identity, the mapping may be gone */
+	u64 size;
+	bool revoked;			/* written under gaudi_device.lock and dma-resv */
+	atomic_t holds;			/* device mappings, pins, vmaps, fences waited for */
+	struct page *scratch;		/* what a vmap after revoke shows; dma-resv */
+	void *vaddr;			/* of the current vmap; dma-resv */
+	bool vmap_holds;		/* the current vmap shows device memory; dma-resv */
+	struct dma_fence *fence;	/* waited for after revoke */
+	struct dma_fence_cb fence_cb;
+	struct work_struct fence_work;
+	unsigned int nr_ranges;
+	struct gaudi_range ranges[] __counted_by(nr_ranges);
+};
+
+struct gaudi_device {
+	struct drm_device drm;
+	const struct gaudi_backend *backend;
+	struct pci_dev *pdev;		/* NULL: no PCI device, no peer-to-peer */
+	struct p2pdma_provider *provider;	/* only inside drm_dev_enter() */
+	phys_addr_t phys;		/* of device offset 0, 0 for memory without PCI */
+	u64 size;
+	unsigned int module_id;
+	struct gaudi_control *control;
+
+	struct mutex lock;
+	enum gaudi_state state;		/* WRITE_ONCE under lock */
+	char reason[GAUDI_REASON_MAX];
+	struct gaudi_lease *lease;	/* set exactly while state is owned */
+	struct list_head exports;	/* every dma-buf of this device that is not released yet */
+	struct gpu_buddy buddy;		/* its free memory is known to be zero */
+	struct list_head dirty;		/* blocks taken from buddy, to be scrubbed */
+	atomic64_t dirty_bytes;
+	atomic64_t scrubbed_bytes;	/* since probe */
+	unsigned int changes;		/* counts what wakes @wait; WRITE_ONCE under lock */
+	u64 opens;
+	u64 last_open_ms;
+	bool fresh;			/* first scrub after probe is not done */
+
+	atomic_t holds;			/* sum over all exports */
+	wait_queue_head_t wait;		/* state changed, memory was scrubbed */
+	struct work_struct work;	/* the worker: gaudi_lease_work() */
+	struct delayed_work poll;	/* looks after the owner */
+	struct list_head node;		/* gaudi_device_list */
+};
+
+/* Of one open file. */
+struct gaudi_file {
+	struct gaudi_lease *lease;	/* NULL until the open succeeded */
+};
+
+static inline struct gaudi_device *to_gaudi_device(struct drm_device *drm)
+{
+	return container_of(drm, struct gaudi_device, drm);
+}
+
+extern const struct drm_driver gaudi_drm_driver;
+extern struct workqueue_struct *gaudi_wq;
+extern bool gaudi_hold_nonrevocable;
+extern unsigned int gaudi_open_wait_s;
+extern bool gaudi_cpu_mmap;
+
+/* gaudi_device.c */
+struct gaudi_device *gaudi_device_create(struct device *dev, const struct gaudi_backend *backend,
+					 size_t backend_size);
+int gaudi_device_register(struct gaudi_device *gdev, u64 size);
+void gaudi_device_remove(struct gaudi_device *gdev);
+bool gaudi_device_is_gone(struct gaudi_device *gdev);
+void gaudi_device_kick(struct gaudi_device *gdev);
+bool gaudi_device_has_ghost(struct gaudi_device *gdev);
+
+/* gaudi_lease.c */
+int gaudi_lease_open(struct gaudi_device *gdev, struct gaudi_file *gf, bool nonblock);
+void gaudi_lease_close(struct gaudi_device *gdev, struct gaudi_lease *lease);
+void gaudi_lease_end_locked(struct gaudi_device *gdev);
+int gaudi_lease_check(struct gaudi_lease *lease);
+void gaudi_lease_put(struct gaudi_lease *lease);
+void gaudi_lease_set_state(struct gaudi_device *gdev, enum gaudi_state state, const char *reason);
+void gaudi_lease_work(struct work_struct *work);
+void gaudi_lease_poll(struct work_struct *work);
+void gaudi_lease_changed(struct gaudi_device *gdev);
+const char *gaudi_state_name(enum gaudi_state state);
+
+/* gaudi_owner.c */
+void gaudi_owner_init(struct gaudi_owner *owner);
+void gaudi_owner_done(struct gaudi_owner *owner);
+bool gaudi_owner_is_current(const struct gaudi_owner *owner);
+bool gaudi_owner_is_idle(struct gaudi_owner *owner);
+int gaudi_owner_register(void);
+void gaudi_owner_unregister(void);
+
+/* gaudi_mem.c */
+int gaudi_mem_init(struct gaudi_device *gdev);
+void gaudi_mem_done(struct gaudi_device *gdev);
+int gaudi_mem_alloc(struct gaudi_lease *lease, u64 size, bool contiguous, u64 *handle);
+int gaudi_mem_free(struct gaudi_lease *lease, u64 handle);
+void gaudi_mem_free_all(struct gaudi_lease *lease);
+int gaudi_mem_scrub(struct gaudi_device *gdev);
+
+/* gaudi_va.c */
+int gaudi_va_init(struct gaudi_lease *lease);
+void gaudi_va_done(struct gaudi_lease *lease);
+int gaudi_va_map(struct gaudi_lease *lease, u64 handle, u64 hint, bool force, u64 *va);
+int gaudi_va_unmap(struct gaudi_lease *lease, u64 va);
+struct gaudi_map *gaudi_va_find(struct gaudi_lease *lease, u64 va);
+u64 gaudi_va_size(struct gaudi_device *gdev);
+
+/* gaudi_export.c */
+int gaudi_export_fd(struct gaudi_lease *lease, u64 va, u64 offset, u64 size, u32 flags);
+struct gaudi_export *gaudi_export_from_dmabuf(struct dma_buf *dmabuf);
+void gaudi_export_put(struct gaudi_export *exp);
+void gaudi_hold_get(struct gaudi_export *exp);
+void gaudi_hold_put(struct gaudi_export *exp);
+bool gaudi_export_busy(struct gaudi_lease *lease, u64 va);
+u64 gaudi_export_bytes(struct gaudi_device *gdev);
+
+/* gaudi_revoke.c */
+void gaudi_revoke_all(struct gaudi_device *gdev);
+void gaudi_revoke_fence_work(struct work_struct *work);
+int gaudi_revoke_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+void gaudi_revoke_holder(struct gaudi_device *gdev, char *buf, size_t size);
+
+/* gaudi_mmap.c */
+int gaudi_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma);
+int gaudi_vmap(struct dma_buf *dmabuf, struct iosys_map *map);
+void gaudi_vunmap(struct dma_buf *dmabuf, struct iosys_map *map);
+
+/* gaudi_info.c */
+int gaudi_info(struct gaudi_device *gdev, const struct hl_info_args *args);
+int gaudi_info_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+unsigned int gaudi_info_status(struct gaudi_device *gdev);
+
+/* gaudi_control.c */
+int gaudi_control_add(struct gaudi_device *gdev);
+void gaudi_control_remove(struct gaudi_device *gdev);
+int gaudi_control_register(void);
+void gaudi_control_unregister(void);
+
+/* gaudi_sysfs.c */
+extern const struct attribute_group gaudi_sysfs_device_group;
+extern const struct attribute_group *gaudi_sysfs_class_groups[];
+void gaudi_sysfs_uevent(struct gaudi_device *gdev);
+
+/* gaudi_emulated.c, gaudi_virtual.c */
+int gaudi_emulated_register(void);
+void gaudi_emulated_unregister(void);
+int gaudi_virtual_register(void);
+void gaudi_virtual_unregister(void);
+
+#endif

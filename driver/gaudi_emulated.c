@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The emulated card: QEMU's ivshmem-plain, whose BAR 2 is the device memory. Real PCI, real peer-to-peer, no engines.
+ */
+#include <linux/io.h>
+#include <linux/module.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/pci.h>
+
+#include "gaudi_device.h"
+
+#define GAUDI_EMULATED_VENDOR	0x1af4
+#define GAUDI_EMULATED_DEVICE	0x1110
+#define GAUDI_EMULATED_BAR	2
+/* Written before the zeros: a bus that answers nothing may read as zero too. */
+#define GAUDI_EMULATED_CANARY	0x5ca1ab1e0ddba115ULL
+
+static bool gaudi_emulated;
+module_param_named(emulated, gaudi_emulated, bool, 0444);
+MODULE_PARM_DESC(emulated, "drive QEMU's ivshmem-plain (1af4:1110) as an emulated card (default 0)");
+
+struct gaudi_emulated {
+	struct gaudi_device base;
+	void __iomem *bar;	/* inside drm_dev_enter() only */
+};
+
+static struct gaudi_emulated *to_gaudi_emulated(struct gaudi_device *gdev)
+{
+	return container_of(gdev, struct gaudi_emulated, base);
+}
+
+static int gaudi_emulated_zero(struct gaudi_device *gdev, u64 offset, size_t size)
+{
+	void __iomem *bar = to_gaudi_emulated(gdev)->bar + offset;
+	u64 seen = 0;
+	size_t i;
+
+	writeq(GAUDI_EMULATED_CANARY, bar);
+	if (readq(bar) != GAUDI_EMULATED_CANARY)
+		return -EIO;
+
+	for (i = 0; i < size; i += 8 * sizeof(u64)) {
+		__raw_writeq(0, bar + i);
+		__raw_writeq(0, bar + i + 8);
+		__raw_writeq(0, bar + i + 16);
+		__raw_writeq(0, bar + i + 24);
+		__raw_writeq(0, bar + i + 32);
+		__raw_writeq(0, bar + i + 40);
+		__raw_writeq(0, bar + i + 48);
+		__raw_writeq(0, bar + i + 56);
+	}
+	mb();	/* write-combined stores are out before they are read back */
+	for (i = 0; i < size; i += 4 * sizeof(u64))
+		seen |= __raw_readq(bar + i) | __raw_readq(bar + i + 8) |
+			__raw_readq(bar + i + 16) | __raw_readq(bar + i + 24);
+	return seen ? -EIO : 0;
+}
+
+static unsigned long gaudi_emulated_pfn(struct gaudi_device *gdev, u64 offset)
+{
+	return PHYS_PFN(gdev->phys + offset);
+}
+
+static const struct gaudi_backend gaudi_emulated_backend = {
+	.type = "GAUDI2",
+	.name = "EMULATED",
+	.zero = gaudi_emulated_zero,
+	.pfn = gaudi_emulated_pfn,
+};
+
+static int gaudi_emulated_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct gaudi_emulated *card;
+	struct gaudi_device *gdev;
+	u64 size;
+	int ret;
+
+	ret = pcim_enable_device(pdev);
+	if (ret)
+		return dev_err_probe(&pdev->dev, ret, "cannot enable the device\n");
+	size = pci_resource_len(pdev, GAUDI_EMULATED_BAR);
+	if (!(pci_resource_flags(pdev, GAUDI_EMULATED_BAR) & IORESOURCE_MEM) || size < GAUDI_PAGE_SIZE)
+		return dev_err_probe(&pdev->dev, -ENODEV, "no memory in BAR %d\n", GAUDI_EMULATED_BAR);
+	/* Also keeps /dev/mem and sysfs' resource2 away from the memory. */
+	ret = pcim_request_region(pdev, GAUDI_EMULATED_BAR, "gaudi_p2p");
+	if (ret)
+		return dev_err_probe(&pdev->dev, ret, "BAR %d is in use\n", GAUDI_EMULATED_BAR);
+	ret = pcim_p2pdma_init(pdev);
+	if (ret)
+		return dev_err_probe(&pdev->dev, ret, "no peer-to-peer DMA\n");
+
+	gdev = gaudi_device_create(&pdev->dev, &gaudi_emulated_backend, sizeof(*card));
+	if (IS_ERR(gdev))
+		return PTR_ERR(gdev);
+	card = to_gaudi_emulated(gdev);
+	gdev->pdev = pdev;
+	gdev->phys = pci_resource_start(pdev, GAUDI_EMULATED_BAR);
+	gdev->provider = pcim_p2pdma_provider(pdev, GAUDI_EMULATED_BAR);
+	if (!gdev->provider)
+		return dev_err_probe(&pdev->dev, -ENODEV, "no peer-to-peer DMA with BAR %d\n", GAUDI_EMULATED_BAR);
+	card->bar = devm_ioremap_wc(&pdev->dev, gdev->phys, size);
+	if (!card->bar)
+		return dev_err_probe(&pdev->dev, -ENOMEM, "cannot map BAR %d\n", GAUDI_EMULATED_BAR);
+	return gaudi_device_register(gdev, size);
+}
+
+static void gaudi_emulated_remove(struct pci_dev *pdev)
+{
+	gaudi_device_remove(pci_get_drvdata(pdev));
+}
+
+/* Not in the module's device table: who has an ivshmem device for something else shall not get this driver. */
+static const struct pci_device_id gaudi_emulated_ids[] = {
+	{ PCI_DEVICE(GAUDI_EMULATED_VENDOR, GAUDI_EMULATED_DEVICE) },
+	{ }
+};
+
+static struct pci_driver gaudi_emulated_driver = {
+	.name = "gaudi_p2p",
+	.id_table = gaudi_emulated_ids,
+	.probe = gaudi_emulated_probe,
+	.remove = gaudi_emulated_remove,
+};
+
+int gaudi_emulated_register(void)
+{
+	return gaudi_emulated ? pci_register_driver(&gaudi_emulated_driver) : 0;
+}
+
+void gaudi_emulated_unregister(void)
+{
+	if (gaudi_emulated)
+		pci_unregister_driver(&gaudi_emulated_driver);
+}

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Export of device memory as a dma-buf, and what importers do with it.
+ *
+ * An export keeps two structures in memory, the device's and the lease's, and nothing busy. What an importer can reach
+ * is counted as holds: device mappings, pins, kernel mappings. They can only begin while the export is not revoked,
+ * which is decided under its dma-resv.
+ */
+#include <linux/dma-buf-mapping.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-resv.h>
+#include <linux/fcntl.h>
+#include <linux/module.h>
+#include <linux/overflow.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+
+#include "gaudi_device.h"
+
+static void gaudi_export_release_ref(struct kref *ref)
+{
+	struct gaudi_export *exp = container_of(ref, struct gaudi_export, ref);
+
+	gaudi_lease_put(exp->lease);
+	drm_dev_put(&exp->gdev->drm);
+	kfree(exp);
+}
+
+/* May free the device: not in atomic context, not under any lock of ours. */
+void gaudi_export_put(struct gaudi_export *exp)
+{
+	kref_put(&exp->ref, gaudi_export_release_ref);
+}
+
+/* Something begins to reach the memory; dma-resv held, not revoked. */
+void gaudi_hold_get(struct gaudi_export *exp)
+{
+	atomic_inc(&exp->holds);
+	atomic_inc(&exp->gdev->holds);
+}
+
+/* The caller's access has ended, for hardware too. */
+void gaudi_hold_put(struct gaudi_export *exp)
+{
+	struct gaudi_device *gdev = exp->gdev;
+
+	atomic_dec(&exp->holds);
+	if (atomic_dec_and_test(&gdev->holds))
+		gaudi_device_kick(gdev);
+}
+
+/*
+ * Runs in the task that imports: its identity is checked here and nowhere later, since importers map from workers too.
+ * A revoke may come at any time after; map and pin decide.
+ */
+static int gaudi_export_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
+{
+	struct gaudi_export *exp = dmabuf->priv;
+	struct gaudi_device *gdev = exp->gdev;
+	struct gaudi_attachment *att;
+	int idx, ret;
+
+	ret = gaudi_lease_check(exp->lease);
+	if (ret)
+		return ret;
+	if (READ_ONCE(exp->revoked))
+		return -ENODEV;
+	if (!dma_buf_attach_revocable(attach) && !READ_ONCE(gaudi_hold_nonrevocable))
+		return -EOPNOTSUPP;
+
+	/* Others, such as software RDMA, may attach for vmap; map will fail for them. */
+	if (dev_is_pci(attach->dev)) {
+		if (!gdev->pdev || !attach->peer2peer)
+			return -EOPNOTSUPP;
+		if (!drm_dev_enter(&gdev->drm, &idx))
+			return -ENODEV;
+		ret = pci_p2pdma_distance(gdev->pdev, attach->dev, false);
+		drm_dev_exit(idx);
+		if (ret < 0)
+			return -EOPNOTSUPP;
+	}
+
+	att = kzalloc(sizeof(*att), GFP_KERNEL);
+	if (!att)
+		return -ENOMEM;
+	attach->priv = att;
+	return 0;
+}
+
+static void gaudi_export_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
+{
+	kfree(attach->priv);
+}
+
+static void gaudi_export_hold(struct dma_buf_attachment *attach)
+{
+	struct gaudi_attachment *att = attach->priv;
+
+	att->holds++;
+	gaudi_hold_get(attach->dmabuf->priv);
+}
+
+static void gaudi_export_unhold(struct dma_buf_attachment *attach)
+{
+	struct gaudi_attachment *att = attach->priv;
+
+	att->holds--;
+	gaudi_hold_put(attach->dmabuf->priv);
+}
+
+static int gaudi_export_pin(struct dma_buf_attachment *attach)
+{
+	struct gaudi_export *exp = attach->dmabuf->priv;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+	if (exp->revoked)
+		return -ENODEV;
+	/* Who is no PCI device pins for vmap; refuse here what vmap cannot do, for a failing vmap leaves a splat. */
+	if (!dev_is_pci(attach->dev) && exp->gdev->pdev && exp->nr_ranges > 1 && !IS_ENABLED(CONFIG_VMAP_PFN))
+		return -EOPNOTSUPP;
+	gaudi_export_hold(attach);
+	return 0;
+}
+
+static void gaudi_export_unpin(struct dma_buf_attachment *attach)
+{
+	dma_resv_assert_held(attach->dmabuf->resv);
+	gaudi_export_unhold(attach);
+}
+
+static struct sg_table *gaudi_export_sgt(struct gaudi_export *exp, struct dma_buf_attachment *attach,
+					 enum dma_data_direction dir)
+{
+	struct phys_vec *vec __free(kvfree) = kvmalloc_array(exp->nr_ranges, sizeof(*vec), GFP_KERNEL);
+	unsigned int i;
+
+	if (!vec)
+		return ERR_PTR(-ENOMEM);
+	for (i = 0; i < exp->nr_ranges; i++) {
+		vec[i].paddr = exp->gdev->phys + exp->ranges[i].offset;
+		vec[i].len = exp->ranges[i].len;
+	}
+	return dma_buf_phys_vec_to_sgt(attach, exp->gdev->provider, vec, exp->nr_ranges, exp->size, dir);
+}
+
+static struct sg_table *gaudi_export_map(struct dma_buf_attachment *attach, enum dma_data_direction dir)
+{
+	struct gaudi_export *exp = attach->dmabuf->priv;
+	struct sg_table *sgt;
+	int idx;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+	if (exp->revoked)
+		return ERR_PTR(-ENODEV);
+	if (!exp->gdev->pdev || !dev_is_pci(attach->dev) || !attach->peer2peer)
+		return ERR_PTR(-EOPNOTSUPP);
+
+	/* The provider lives as long as the driver is bound. */
+	if (!drm_dev_enter(&exp->gdev->drm, &idx))
+		return ERR_PTR(-ENODEV);
+	sgt = gaudi_export_sgt(exp, attach, dir);
+	drm_dev_exit(idx);
+	if (!IS_ERR(sgt))
+		gaudi_export_hold(attach);
+	return sgt;
+}
+
+static void gaudi_export_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
+			       enum dma_data_direction dir)
+{
+	dma_resv_assert_held(attach->dmabuf->resv);
+	dma_buf_free_sgt(attach, sgt, dir);
+	gaudi_export_unhold(attach);
+}
+
+static int gaudi_export_begin_cpu(struct dma_buf *dmabuf, enum dma_data_direction dir)
+{
+	struct gaudi_export *exp = dmabuf->priv;
+
+	return READ_ONCE(exp->revoked) ? -ENODEV : 0;
+}
+
+static int gaudi_export_end_cpu(struct dma_buf *dmabuf, enum dma_data_direction dir)
+{
+	/* Drain write-combining buffers before another device reads. */
+	wmb();
+	return 0;
+}
+
+/* The file is gone, and with it every attachment, mapping and vmap. */
+static void gaudi_export_release(struct dma_buf *dmabuf)
+{
+	struct gaudi_export *exp = dmabuf->priv;
+
+	mutex_lock(&exp->gdev->lock);
+	list_del(&exp->node);
+	exp->dmabuf = NULL;
+	mutex_unlock(&exp->gdev->lock);
+	gaudi_export_put(exp);
+}
+
+static const struct dma_buf_ops gaudi_export_ops = {
+	.attach = gaudi_export_attach,
+	.detach = gaudi_export_detach,
+	.pin = gaudi_export_pin,
+	.unpin = gaudi_export_unpin,
+	.map_dma_buf = gaudi_export_map,
+	.unmap_dma_buf = gaudi_export_unmap,
+	.begin_cpu_access = gaudi_export_begin_cpu,
+	.end_cpu_access = gaudi_export_end_cpu,
+	.mmap = gaudi_mmap,
+	.vmap = gaudi_vmap,
+	.vunmap = gaudi_vunmap,
+	.release = gaudi_export_release,
+};
+
+/* NULL if the dma-buf is of another driver. */
+struct gaudi_export *gaudi_export_from_dmabuf(struct dma_buf *dmabuf)
+{
+	return dmabuf->ops == &gaudi_export_ops ? dmabuf->priv : NULL;
+}
+
+/*
+ * Device ranges of @size bytes at @offset of @alloc, neighbours joined. With @ranges NULL only counts. @offset + @size is
+ * within the allocation.
+ */
+static unsigned int gaudi_export_ranges(struct gaudi_device *gdev, struct gaudi_alloc *alloc, u64 offset, u64 size,
+					struct gaudi_range *ranges)
+{
+	struct gpu_buddy_block *block;
+	unsigned int n = 0;
+	u64 end = 0;
+
+	list_for_each_entry(block, &alloc->blocks, link) {
+		u64 start = gpu_buddy_block_offset(block);
+		u64 len = gpu_buddy_block_size(&gdev->buddy, block);
+
+		if (offset >= len) {
+			offset -= len;
+			continue;
+		}
+		start += offset;
+		len = min(len - offset, size);
+		offset = 0;
+		size -= len;
+		if (n && start == end) {
+			if (ranges)
+				ranges[n - 1].len += len;
+		} else {
+			if (ranges)
+				ranges[n] = (struct gaudi_range){ .offset = start, .len = len };
+			n++;
+		}
+		end = start + len;
+		if (!size)
+			break;
+	}
+	return n;
+}
+
+/* The export with its dma-buf, not in any list yet; gdev->lock held, and size checked. */
+static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct gaudi_map *map, u64 offset, u64 size,
+					     int mode)
+{
+	struct gaudi_device *gdev = lease->gdev;
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct gaudi_export *exp;
+	struct dma_buf *dmabuf;
+	unsigned int n;
+
+	lockdep_assert_held(&gdev->lock);
+	n = gaudi_export_ranges(gdev, map->alloc, offset, size, NULL);
+	exp = kzalloc(struct_size(exp, ranges, n), GFP_KERNEL_ACCOUNT);
+	if (!exp)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&exp->ref);
+	exp->nr_ranges = n;
+	gaudi_export_ranges(gdev, map->alloc, offset, size, exp->ranges);
+	exp->va = map->node.start;
+	exp->size = size;
+	INIT_WORK(&exp->fence_work, gaudi_revoke_fence_work);
+	exp->gdev = gdev;
+	drm_dev_get(&gdev->drm);
+	exp->lease = lease;
+	kref_get(&lease->ref);
+
+	info.ops = &gaudi_export_ops;
+	info.size = size;
+	info.flags = mode;
+	info.priv = exp;
+	dmabuf = dma_buf_export(&info);
+	if (IS_ERR(dmabuf)) {
+		gaudi_export_put(exp);	/* not the last reference to the device: the caller has its file open */
+		return ERR_CAST(dmabuf);
+	}
+	exp->dmabuf = dmabuf;
+	return exp;
+}
+
+/**
+ * gaudi_export_fd - export a part of a mapping
+ * @lease: owner
+ * @va: start of the mapping, as gaudi_va_map() gave it
+ * @offset: of the part, page-aligned
+ * @size: of the part, page-aligned
+ * @flags: O_RDONLY or O_RDWR, O_CLOEXEC
+ *
+ * Returns a file descriptor, -EINVAL, -EPERM (owner is the root cgroup: nobody could tell its users apart), -ENOMEM,
+ * -EMFILE, -ENODEV (lease ended).
+ */
+int gaudi_export_fd(struct gaudi_lease *lease, u64 va, u64 offset, u64 size, u32 flags)
+{
+	int mode = flags & O_ACCMODE;
+	struct gaudi_export *exp;
+	struct dma_buf *dmabuf;
+	struct gaudi_map *map;
+	u64 end;
+	int fd;
+
+	if (flags & ~(O_ACCMODE | O_CLOEXEC) || (mode != O_RDONLY && mode != O_RDWR))
+		return -EINVAL;
+	if (!size || !PAGE_ALIGNED(va | offset | size) || check_add_overflow(offset, size, &end))
+		return -EINVAL;
+	if (lease->owner.cgroup_root)
+		return -EPERM;
+
+	mutex_lock(&lease->gdev->lock);
+	if (lease->ended) {
+		exp = ERR_PTR(-ENODEV);
+	} else {
+		map = gaudi_va_find(lease, va);
+		if (map && end <= map->alloc->size)
+			exp = gaudi_export_new(lease, map, offset, size, mode);
+		else
+			exp = ERR_PTR(-EINVAL);
+	}
+	if (IS_ERR(exp)) {
+		mutex_unlock(&lease->gdev->lock);
+		return PTR_ERR(exp);
+	}
+	list_add_tail(&exp->node, &lease->gdev->exports);
+	/* The dma-buf's reference is ours until the file descriptor gets it: release cannot run yet. */
+	dmabuf = exp->dmabuf;
+	mutex_unlock(&lease->gdev->lock);
+
+	fd = dma_buf_fd(dmabuf, flags & O_CLOEXEC);
+	if (fd < 0)
+		dma_buf_put(dmabuf);
+	return fd;
+}
+
+/* Whether somebody can reach, or could still map, an export of the mapping at @va. */
+bool gaudi_export_busy(struct gaudi_lease *lease, u64 va)
+{
+	struct gaudi_export *exp;
+
+	lockdep_assert_held(&lease->gdev->lock);
+	list_for_each_entry(exp, &lease->gdev->exports, node) {
+		struct file *file;
+
+		if (exp->lease != lease || exp->va != va)
+			continue;
+		if (atomic_read(&exp->holds))
+			return true;
+		if (exp->revoked)
+			continue;
+		/* A file without references is on its way to release and admits nobody. */
+		file = get_file_active(&exp->dmabuf->file);
+		if (file) {
+			fput(file);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Bytes in exports that are not revoked; overlaps count twice. */
+u64 gaudi_export_bytes(struct gaudi_device *gdev)
+{
+	struct gaudi_export *exp;
+	u64 sum = 0;
+
+	lockdep_assert_held(&gdev->lock);
+	list_for_each_entry(exp, &gdev->exports, node)
+		if (!exp->revoked)
+			sum += exp->size;
+	return sum;
+}

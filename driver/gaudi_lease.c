@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The lease: a device changes hands only when no one can reach the old owner's memory and that memory is zero.
+ *
+ * Ending a lease only flips the state, refuses new attachments and mappings, and invalidates what can be revoked. The
+ * worker does the rest, and waits for nobody either: it looks whether the last hold is gone, and whoever drops the last
+ * hold starts it again.
+ */
+#include <linux/device.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+
+#include "gaudi_device.h"
+
+const char *gaudi_state_name(enum gaudi_state state)
+{
+	static const char *const names[] = {
+		[GAUDI_STATE_FREE] = "free",
+		[GAUDI_STATE_OWNED] = "owned",
+		[GAUDI_STATE_DRAINING] = "draining",
+		[GAUDI_STATE_SCRUBBING] = "scrubbing",
+		[GAUDI_STATE_LOST] = "lost",
+	};
+
+	return names[state];
+}
+
+/* Wake who waits for a state or for scrubbed memory; gdev->lock held. */
+void gaudi_lease_changed(struct gaudi_device *gdev)
+{
+	lockdep_assert_held(&gdev->lock);
+	WRITE_ONCE(gdev->changes, gdev->changes + 1);
+	wake_up_all(&gdev->wait);
+}
+
+void gaudi_lease_set_state(struct gaudi_device *gdev, enum gaudi_state state, const char *reason)
+{
+	lockdep_assert_held(&gdev->lock);
+	strscpy(gdev->reason, reason, sizeof(gdev->reason));
+	if (gdev->state == state)
+		return;
+	WRITE_ONCE(gdev->state, state);
+	gaudi_lease_changed(gdev);
+	gaudi_sysfs_uevent(gdev);
+}
+
+static void gaudi_lease_release(struct kref *ref)
+{
+	struct gaudi_lease *lease = container_of(ref, struct gaudi_lease, ref);
+
+	xa_destroy(&lease->allocs);
+	xa_destroy(&lease->maps);
+	kfree(lease);
+}
+
+void gaudi_lease_put(struct gaudi_lease *lease)
+{
+	kref_put(&lease->ref, gaudi_lease_release);
+}
+
+/* 0 if the caller may use the lease; -ENODEV when it has ended, for whom ever; -EPERM for a stranger. */
+int gaudi_lease_check(struct gaudi_lease *lease)
+{
+	if (READ_ONCE(lease->ended) || READ_ONCE(lease->owner.dead))
+		return -ENODEV;
+	if (!gaudi_owner_is_current(&lease->owner))
+		return -EPERM;
+	return 0;
+}
+
+/* Returns 0, or -EAGAIN when the device is about to become free. */
+static int gaudi_lease_take(struct gaudi_device *gdev, struct gaudi_lease *lease)
+{
+	int ret;
+
+	lockdep_assert_held(&gdev->lock);
+	if (gaudi_device_is_gone(gdev))
+		return -ENODEV;
+
+	switch (gdev->state) {
+	case GAUDI_STATE_LOST:
+		return -EIO;
+	case GAUDI_STATE_OWNED:
+		return READ_ONCE(gdev->lease->owner.dead) ? -EAGAIN : -EBUSY;
+	case GAUDI_STATE_DRAINING:
+	case GAUDI_STATE_SCRUBBING:
+		return -EAGAIN;
+	case GAUDI_STATE_FREE:
+		break;
+	}
+
+	ret = gaudi_va_init(lease);
+	if (ret)
+		return ret;
+	kref_get(&lease->ref);
+	gaudi_owner_init(&lease->owner);
+	lease->opened = ktime_get();
+	gdev->lease = lease;
+	gdev->opens++;
+	gaudi_lease_set_state(gdev, GAUDI_STATE_OWNED, "");
+	if (!lease->owner.cgroup)
+		mod_delayed_work(gaudi_wq, &gdev->poll, GAUDI_OWNER_POLL);
+	return 0;
+}
+
+static int gaudi_lease_wait_and_take(struct gaudi_device *gdev, struct gaudi_lease *lease, bool nonblock)
+{
+	unsigned long deadline = jiffies + min(READ_ONCE(gaudi_open_wait_s), 86400u) * HZ;
+	unsigned int seen;
+	long left;
+	int ret;
+
+	for (;;) {
+		ret = mutex_lock_killable(&gdev->lock);
+		if (ret)
+			return ret;
+		ret = gaudi_lease_take(gdev, lease);
+		seen = gdev->changes;
+		mutex_unlock(&gdev->lock);
+		if (ret != -EAGAIN)
+			return ret;
+
+		left = deadline - jiffies;
+		if (nonblock || left <= 0)
+			return -EBUSY;
+		left = wait_event_killable_timeout(gdev->wait,
+						   READ_ONCE(gdev->changes) != seen ||
+						   gaudi_device_is_gone(gdev), left);
+		if (left < 0)
+			return left;
+	}
+}
+
+/**
+ * gaudi_lease_open - make the caller the owner
+ * @gdev: device
+ * @gf: file that gets the lease
+ * @nonblock: do not wait for a device that drains or scrubs
+ *
+ * Returns 0, -EBUSY (owned, or not free in time), -EIO (lost; sysfs says why), -ENODEV (removed).
+ */
+int gaudi_lease_open(struct gaudi_device *gdev, struct gaudi_file *gf, bool nonblock)
+{
+	struct gaudi_lease *lease;
+	int ret;
+
+	lease = kzalloc(sizeof(*lease), GFP_KERNEL_ACCOUNT);
+	if (!lease)
+		return -ENOMEM;
+	kref_init(&lease->ref);
+	lease->gdev = gdev;
+	xa_init_flags(&lease->allocs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
+	xa_init_flags(&lease->maps, XA_FLAGS_ACCOUNT);
+
+	ret = gaudi_lease_wait_and_take(gdev, lease, nonblock);
+	if (ret) {
+		gaudi_lease_put(lease);
+		return ret;
+	}
+	gf->lease = lease;
+	return 0;
+}
+
+/* gdev->lock held; nothing to do without a living lease. */
+void gaudi_lease_end_locked(struct gaudi_device *gdev)
+{
+	struct gaudi_lease *lease = gdev->lease;
+
+	lockdep_assert_held(&gdev->lock);
+	if (!lease)
+		return;
+
+	WRITE_ONCE(lease->ended, true);
+	gdev->lease = NULL;
+	gaudi_owner_done(&lease->owner);
+	gdev->last_open_ms = ktime_ms_delta(ktime_get(), lease->opened);
+	gaudi_lease_set_state(gdev, GAUDI_STATE_DRAINING, "");
+
+	gaudi_revoke_all(gdev);
+	gaudi_va_done(lease);
+	gaudi_mem_free_all(lease);
+	queue_work(gaudi_wq, &gdev->work);
+	gaudi_lease_put(lease);
+}
+
+/* The last close of the owner's file. */
+void gaudi_lease_close(struct gaudi_device *gdev, struct gaudi_lease *lease)
+{
+	mutex_lock(&gdev->lock);
+	if (gdev->lease == lease)
+		gaudi_lease_end_locked(gdev);
+	mutex_unlock(&gdev->lock);
+	gaudi_lease_put(lease);
+}
+
+static bool gaudi_lease_may_scrub(struct gaudi_device *gdev)
+{
+	return gdev->state == GAUDI_STATE_SCRUBBING || gdev->state == GAUDI_STATE_OWNED;
+}
+
+/*
+ * Only one instance runs per device. In the owned state it scrubs what the owner freed (which nobody maps: a mapped or
+ * exported block cannot be freed), so that its memory comes back zero to him as well.
+ */
+void gaudi_lease_work(struct work_struct *work)
+{
+	struct gaudi_device *gdev = container_of(work, struct gaudi_device, work);
+	int ret = 0;
+
+	mutex_lock(&gdev->lock);
+	if (gdev->lease && READ_ONCE(gdev->lease->owner.dead))
+		gaudi_lease_end_locked(gdev);
+
+	if (gdev->state == GAUDI_STATE_DRAINING && !atomic_read(&gdev->holds) && !gaudi_device_has_ghost(gdev))
+		gaudi_lease_set_state(gdev, GAUDI_STATE_SCRUBBING, "");
+
+	while (!ret && gaudi_lease_may_scrub(gdev) && (gdev->fresh || !list_empty(&gdev->dirty)))
+		ret = gaudi_mem_scrub(gdev);
+
+	if (ret == -EIO) {
+		dev_err(gdev->drm.dev, "memory cannot be proven to be zero: device is lost until it is bound again\n");
+		gaudi_lease_end_locked(gdev);
+		gaudi_lease_set_state(gdev, GAUDI_STATE_LOST, "memory did not read back as zero after the scrub");
+	} else if (!ret && gdev->state == GAUDI_STATE_SCRUBBING) {
+		gaudi_lease_set_state(gdev, GAUDI_STATE_FREE, "");
+	}
+	mutex_unlock(&gdev->lock);
+}
+
+/* Ends a lease whose namespace has no task, no file and no mount left, but is kept from dying by sockets elsewhere. */
+void gaudi_lease_poll(struct work_struct *work)
+{
+	struct gaudi_device *gdev = container_of(to_delayed_work(work), struct gaudi_device, poll);
+
+	mutex_lock(&gdev->lock);
+	if (gdev->lease && !gdev->lease->owner.cgroup) {
+		if (gaudi_owner_is_idle(&gdev->lease->owner))
+			gaudi_lease_end_locked(gdev);
+		else
+			queue_delayed_work(gaudi_wq, &gdev->poll, GAUDI_OWNER_POLL);
+	}
+	mutex_unlock(&gdev->lock);
+}

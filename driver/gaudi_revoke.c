@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Revoke: take an export from everybody who can be made to let go, and wait for none.
+ *
+ * In this order: no new mapping (revoked, under the dma-resv that map, pin and page faults hold); importers' mappings
+ * (invalidate); work that importers announced by fences (becomes a hold until it signals); CPU mappings. After that only
+ * holds of importers that cannot revoke are left.
+ */
+#include <linux/dma-buf.h>
+#include <linux/dma-fence.h>
+#include <linux/dma-resv.h>
+#include <linux/file.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+
+#include <drm/drm_file.h>
+
+#include <gaudi_p2p.h>
+
+#include "gaudi_device.h"
+
+/* The importers' announced work is done. Last in the life of a fence waiter; see gaudi_revoke_watch(). */
+void gaudi_revoke_fence_work(struct work_struct *work)
+{
+	struct gaudi_export *exp = container_of(work, struct gaudi_export, fence_work);
+
+	dma_fence_put(exp->fence);
+	gaudi_hold_put(exp);
+	gaudi_export_put(exp);
+	module_put(THIS_MODULE);
+}
+
+static void gaudi_revoke_fence_cb(struct dma_fence *fence, struct dma_fence_cb *cb)
+{
+	struct gaudi_export *exp = container_of(cb, struct gaudi_export, fence_cb);
+
+	queue_work(gaudi_wq, &exp->fence_work);
+}
+
+/*
+ * An importer may go on for a while after invalidate when it has said so by a fence. The fence becomes a hold, so that
+ * neither close nor anybody else sits here and waits for it: user space can add fences of its own.
+ */
+static void gaudi_revoke_watch(struct gaudi_export *exp)
+{
+	struct dma_resv *resv = exp->dmabuf->resv;
+	struct dma_fence *fence = NULL;
+
+	dma_resv_assert_held(resv);
+	if (dma_resv_test_signaled(resv, DMA_RESV_USAGE_BOOKKEEP))
+		return;
+	if (dma_resv_get_singleton(resv, DMA_RESV_USAGE_BOOKKEEP, &fence)) {
+		/* No memory for the bookkeeping: the one case in which to sit and wait. */
+		dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, false, MAX_SCHEDULE_TIMEOUT);
+		return;
+	}
+	if (!fence)
+		return;
+
+	gaudi_hold_get(exp);
+	kref_get(&exp->ref);
+	/* The waiter may outlive the dma-buf, which holds the module otherwise. */
+	__module_get(THIS_MODULE);
+	exp->fence = fence;
+	if (dma_fence_add_callback(fence, &exp->fence_cb, gaudi_revoke_fence_cb))
+		queue_work(gaudi_wq, &exp->fence_work);
+}
+
+/* Returns whether it was this call that revoked. */
+static bool gaudi_revoke_export(struct gaudi_export *exp)
+{
+	struct dma_buf *dmabuf = exp->dmabuf;
+	struct file *file;
+
+	lockdep_assert_held(&exp->gdev->lock);
+	if (exp->revoked)
+		return false;
+	/* On its way to release: no attachment, no mapping, and nobody can make one. */
+	file = get_file_active(&dmabuf->file);
+	if (!file)
+		return false;
+
+	dma_resv_lock(dmabuf->resv, NULL);
+	WRITE_ONCE(exp->revoked, true);
+	dma_buf_invalidate_mappings(dmabuf);
+	gaudi_revoke_watch(exp);
+	dma_resv_unlock(dmabuf->resv);
+
+	/* Faults see "revoked" from here on. */
+	unmap_mapping_range(file->f_mapping, 0, 0, 1);
+	fput(file);
+	return true;
+}
+
+/* Every export of the device; gdev->lock held. */
+void gaudi_revoke_all(struct gaudi_device *gdev)
+{
+	struct gaudi_export *exp;
+
+	lockdep_assert_held(&gdev->lock);
+	list_for_each_entry(exp, &gdev->exports, node)
+		gaudi_revoke_export(exp);
+}
+
+static void gaudi_revoke_one(struct gaudi_export *exp, struct gaudi_p2p_revoke *args)
+{
+	if (gaudi_revoke_export(exp))
+		args->revoked++;
+	if (atomic_read(&exp->holds))
+		args->held++;
+}
+
+static int gaudi_revoke_fd(struct gaudi_lease *lease, struct gaudi_p2p_revoke *args)
+{
+	struct gaudi_export *exp;
+	struct dma_buf *dmabuf;
+	int ret = 0;
+
+	dmabuf = dma_buf_get(args->fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+
+	mutex_lock(&lease->gdev->lock);
+	exp = gaudi_export_from_dmabuf(dmabuf);
+	if (!exp || exp->lease != lease)
+		ret = -EINVAL;
+	else if (lease->ended)
+		ret = -ENODEV;
+	else
+		gaudi_revoke_one(exp, args);
+	mutex_unlock(&lease->gdev->lock);
+	dma_buf_put(dmabuf);
+	return ret;
+}
+
+static int gaudi_revoke_many(struct gaudi_lease *lease, struct gaudi_p2p_revoke *args)
+{
+	bool all = args->flags == GAUDI_P2P_REVOKE_ALL;
+	struct gaudi_export *exp;
+
+	guard(mutex)(&lease->gdev->lock);
+	if (lease->ended)
+		return -ENODEV;
+	if (!all && !gaudi_va_find(lease, args->addr))
+		return -EINVAL;
+	list_for_each_entry(exp, &lease->gdev->exports, node)
+		if (exp->lease == lease && (all || exp->va == args->addr))
+			gaudi_revoke_one(exp, args);
+	return 0;
+}
+
+int gaudi_revoke_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct gaudi_file *gf = file->driver_priv;
+	struct gaudi_p2p_revoke *args = data;
+
+	if (args->revoked || args->held || args->reserved[0] || args->reserved[1])
+		return -EINVAL;
+
+	switch (args->flags) {
+	case GAUDI_P2P_REVOKE_FD:
+		return args->addr ? -EINVAL : gaudi_revoke_fd(gf->lease, args);
+	case GAUDI_P2P_REVOKE_ADDR:
+		return args->fd ? -EINVAL : gaudi_revoke_many(gf->lease, args);
+	case GAUDI_P2P_REVOKE_ALL:
+		return args->fd || args->addr ? -EINVAL : gaudi_revoke_many(gf->lease, args);
+	default:
+		return -EINVAL;
+	}
+}
+
+/* One importer that holds @exp, by the name of its device; false if none can be named now. */
+static bool gaudi_revoke_name(struct gaudi_export *exp, char *buf, size_t size)
+{
+	struct dma_buf *dmabuf = exp->dmabuf;
+	struct dma_buf_attachment *attach;
+	struct file *file;
+	bool found = false;
+
+	file = get_file_active(&dmabuf->file);
+	if (!file)
+		return false;
+	/* An importer may sit on this lock; a reader of sysfs shall not sit with it. */
+	if (dma_resv_trylock(dmabuf->resv)) {
+		list_for_each_entry(attach, &dmabuf->attachments, node) {
+			struct gaudi_attachment *att = attach->priv;
+
+			if (!att->holds)
+				continue;
+			snprintf(buf, size, "mapped by %s", dev_name(attach->dev));
+			found = true;
+			break;
+		}
+		dma_resv_unlock(dmabuf->resv);
+	}
+	fput(file);
+	return found;
+}
+
+/* Say in @buf what a draining device waits for; gdev->lock held. */
+void gaudi_revoke_holder(struct gaudi_device *gdev, char *buf, size_t size)
+{
+	struct gaudi_export *exp;
+
+	lockdep_assert_held(&gdev->lock);
+	if (gaudi_device_has_ghost(gdev)) {
+		strscpy(buf, "mapped by an importer since before the device was bound", size);
+		return;
+	}
+	if (!atomic_read(&gdev->holds))
+		return;
+	list_for_each_entry(exp, &gdev->exports, node)
+		if (atomic_read(&exp->holds) && gaudi_revoke_name(exp, buf, size))
+			return;
+	strscpy(buf, "waits for an importer's fence or kernel mapping", size);
+}
