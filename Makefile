@@ -36,7 +36,8 @@ endif
 all: $(PROGRAMS:%=$(O)/%) ## Programs of user space, into build/
 
 # --- compile ---------------------------------------------------------------
-$(O)/%.o: %.c $(O)/.flags
+# Objects below obj/: the program cni-rdma has the name of its folder.
+$(O)/obj/%.o: %.c $(O)/.flags
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 $(O)/gen/%.o: $(O)/gen/%.c $(O)/.flags
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS) $(CFLAGS) -Wno-shadow -MMD -MP -c $< -o $@
@@ -50,21 +51,21 @@ $(O)/.flags: FORCE
 # One archive per part; a part may only use what USES_part names, and its tests
 # are linked with nothing else, so a forbidden dependency fails the build.
 define part_rules
-$(O)/lib$(1).a: $$(patsubst %.c,$(O)/%.o,$$(filter-out %/main.c,$$(wildcard $$(DIR_$(1))/*.c))) $$(GEN_$(1):%=$(O)/gen/%.pb-c.o)
+$(O)/lib$(1).a: $$(patsubst %.c,$(O)/obj/%.o,$$(filter-out %/main.c,$$(wildcard $$(DIR_$(1))/*.c))) $$(GEN_$(1):%=$(O)/gen/%.pb-c.o)
 	$$(Q)rm -f $$@; mkdir -p $$(@D) && $$(AR) rcs $$@ $$^
-$$(patsubst %.c,$(O)/%.o,$$(wildcard $$(DIR_$(1))/*.c) $$(wildcard tests/unit/$(1)/*.c)): | $$(foreach p,$(1) $$(USES_$(1)),$$(GEN_$$(p):%=$(O)/gen/%.pb-c.h))
-$(O)/tests/unit/$(1)/test_%: $(O)/tests/unit/$(1)/test_%.o $(O)/libunit.a $(O)/lib$(1).a $$(foreach p,$$(USES_$(1)),$(O)/lib$$(p).a)
-	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(LIBS_$(1)) $$(foreach p,$$(USES_$(1)),$$(LIBS_$$(p))) -lcmocka
+$$(patsubst %.c,$(O)/obj/%.o,$$(wildcard $$(DIR_$(1))/*.c) $$(wildcard tests/unit/$(1)/*.c)): | $$(foreach p,$(1) $$(USES_$(1)),$$(GEN_$$(p):%=$(O)/gen/%.pb-c.h))
+$(O)/tests/unit/$(1)/test_%: $(O)/obj/tests/unit/$(1)/test_%.o $(O)/libunit.a $(O)/lib$(1).a $$(foreach p,$$(USES_$(1)),$(O)/lib$$(p).a)
+	$$(Q)mkdir -p $$(@D) && $$(CC) $$(LDFLAGS) -o $$@ $$(filter %.o,$$^) $$(filter %.a,$$^) $$(LIBS_$(1)) $$(foreach p,$$(USES_$(1)),$$(LIBS_$$(p))) -lcmocka
 endef
 $(foreach p,$(PARTS),$(eval $(call part_rules,$(p))))
 # An archive, so that a test takes only the helpers that it calls: fake_kubelet needs parts that most may not use.
-UNIT_HELPERS := $(patsubst %.c,$(O)/%.o,$(wildcard tests/unit/*.c))
+UNIT_HELPERS := $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/unit/*.c))
 $(O)/libunit.a: $(UNIT_HELPERS)
-	$(Q)rm -f $@; $(AR) rcs $@ $^
+	$(Q)rm -f $@; mkdir -p $(@D) && $(AR) rcs $@ $^
 $(UNIT_HELPERS): | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
 
 define program_rules
-$(O)/$(1): $(O)/$$(DIR_$$(PART_$(1)))/main.o $(O)/lib$$(PART_$(1)).a $$(foreach p,$$(USES_$$(PART_$(1))),$(O)/lib$$(p).a)
+$(O)/$(1): $(O)/obj/$$(DIR_$$(PART_$(1)))/main.o $(O)/lib$$(PART_$(1)).a $$(foreach p,$$(USES_$$(PART_$(1))),$(O)/lib$$(p).a)
 	$$(Q)$$(CC) $$(LDFLAGS) $(if $(STATIC),-static) -o $$@ $$^ $$(LIBS_$$(PART_$(1))) $$(foreach p,$$(USES_$$(PART_$(1))),$$(LIBS_$$(p))) $(if $(STATIC),-lpthread)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rules,$(p))))
