@@ -18,6 +18,7 @@ libnl-3-dev             RDMA netlink in the CNI plugin
 libnl-route-3-dev       RDMA netlink in the CNI plugin
 clang-format            make lint
 shellcheck              make lint
+universal-ctags         make lint
 git                     make lint
 python3                 control of the guests
 python3-yaml            manifests of deploy/ on the emulated node

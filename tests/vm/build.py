@@ -1,0 +1,160 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the test guest: compiles the programs, packs an initramfs, writes a plan.
+
+Runs in the build chroot, in the project's root:
+    build.py OUT KERNEL_RELEASE MODULES_DIR [MODULE.ko ...]
+MODULES_DIR is a lib/modules/RELEASE; the .ko files are ours and win over it.
+OUT gets initrd.cpio and plan.json:
+    {"programs": [{"name", "tests": [{"name", "seconds"}], "modules": [names in order]}], "base": [names in order]}
+"""
+
+import json
+import lzma
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
+from cpio import Cpio  # noqa: E402  (found by the line above)
+
+
+def fail(text):
+    sys.exit('tests/vm/build.py: ' + text)
+
+
+def module_name(path):
+    return re.sub(r'\.ko(\.\w+)?$', '', os.path.basename(path)).replace('-', '_')
+
+
+class Modules:
+    """The modules of a kernel and ours, and the order in which to load them."""
+
+    def __init__(self, directory, ours):
+        self._directory = directory
+        self._path, self._needs = {}, {}
+        self._builtin = set()
+        for line in self._lines('modules.dep'):
+            path, needs = line.split(':', 1)
+            self._path[module_name(path)] = os.path.join(directory, path)
+            self._needs[module_name(path)] = [module_name(n) for n in needs.split()]
+        for line in self._lines('modules.builtin'):
+            self._builtin.add(module_name(line))
+        for path in ours:
+            self._path[module_name(path)] = path
+            self._needs[module_name(path)] = self._depends(path)
+
+    def _lines(self, name):
+        with open(os.path.join(self._directory, name), encoding='ascii') as f:
+            return f.read().splitlines()
+
+    @staticmethod
+    def _depends(path):
+        with open(path, 'rb') as f:
+            found = re.search(rb'\0depends=([^\0]*)\0', f.read())
+        return [n.decode().replace('-', '_') for n in found.group(1).split(b',') if n] if found else []
+
+    def order(self, names):
+        """Names in loading order, with what they depend on."""
+        done = []
+
+        def visit(name, path=()):
+            if name in done or name in self._builtin:
+                return
+            if name not in self._path:
+                fail('there is no module %s%s' % (name, ', which %s needs' % path[-1] if path else ''))
+            if name in path:
+                fail('modules depend on each other: ' + ' '.join(path))
+            for need in self._needs[name]:
+                visit(need, path + (name,))
+            done.append(name)
+        for name in names:
+            visit(name.replace('-', '_'))
+        return done
+
+    def content(self, name):
+        path = self._path[name]
+        with (lzma.open(path) if path.endswith('.xz') else open(path, 'rb')) as f:
+            return f.read()
+
+
+def wanted(source, key):
+    with open(source, encoding='utf-8') as f:
+        return [w for line in re.findall(key + r':(.*)', f.read()) for w in line.replace('*/', '').split()]
+
+
+def add_libraries(archive, program):
+    """What a dynamically linked program needs, at the paths that its loader looks at."""
+    out = subprocess.run(['ldd', program], capture_output=True, text=True, check=False).stdout
+    for path in re.findall(r'(/\S+) \(0x', out):
+        if path not in archive:
+            archive.file(path, os.path.realpath(path), 0o755)
+
+
+def add_file(archive, source, target):
+    """A file, or a folder with all below it, and the libraries of programs."""
+    if os.path.isdir(source):
+        for name in sorted(os.listdir(source)):
+            add_file(archive, os.path.join(source, name), os.path.join(target, name))
+        return
+    if not os.path.exists(source):
+        fail('%s, which a test wants in the guest, does not exist' % source)
+    archive.file(target, os.path.realpath(source))
+    with open(source, 'rb') as f:
+        if f.read(4) == b'\x7fELF':
+            add_libraries(archive, source)
+
+
+def main():
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
+    out, release, directory = sys.argv[1:4]
+    modules = Modules(directory, sys.argv[4:])
+    if subprocess.run(['make', '-s', '-j2', '-f', 'tests/vm/vm.mk', 'O=' + out], check=False).returncode:
+        fail('the test programs do not compile')
+    archive = Cpio()
+    archive.file('init', out + '/init', 0o755)
+    archive.file('bin/busybox', '/bin/busybox', 0o755)
+    for applet in ('sh', 'cat', 'ls', 'mount', 'ip', 'ps', 'dmesg', 'sleep'):
+        archive.link('bin/' + applet, 'busybox')
+    archive.char('dev/console', 5, 1)
+    for path in ('proc', 'sys', 'tmp', 'run', 'etc'):
+        archive.dir(path)
+    plan = {'release': release, 'base': modules.order(['gaudi_p2p']), 'programs': []}
+    plan['base'].remove('gaudi_p2p')
+    load = set(plan['base'] + ['gaudi_p2p'])
+    names = {}
+    for program in sorted(os.listdir(out + '/t')):
+        source = 'tests/vm/%s.c' % program
+        only = os.environ.get('LAB_VM_PROGRAMS', '').split()
+        if not os.path.exists(source) or (only and program not in only):
+            os.unlink(os.path.join(out, 't', program))
+            continue
+        path = os.path.join(out, 't', program)
+        archive.file('t/' + program, path, 0o755)
+        add_libraries(archive, path)
+        for pair in wanted(source, 'vm-files'):
+            add_file(archive, *pair.split(':'))
+        listing = subprocess.run([path, '--list'], check=True, capture_output=True, text=True).stdout
+        tests = []
+        for name, seconds in map(str.split, listing.splitlines()):
+            if name in names:
+                fail('two tests are called %s: in %s and in %s' % (name, names[name], program))
+            names[name] = program
+            tests.append({'name': name, 'seconds': int(seconds)})
+        order = modules.order(wanted(source, 'vm-modules'))
+        load.update(order)
+        plan['programs'].append({'name': program, 'tests': tests, 'modules': order})
+    for name in load:
+        archive.data('modules/%s.ko' % name, modules.content(name))
+    archive.write(out + '/initrd.cpio')
+    with open(out + '/plan.json.tmp', 'w', encoding='utf-8') as f:
+        json.dump(plan, f, indent=1)
+    os.rename(out + '/plan.json.tmp', out + '/plan.json')
+    print('%d tests in %d programs: %s' % (len(names), len(plan['programs']), shlex.join(names)))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "card.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <drm/habanalabs_accel.h>
+#include <gaudi_p2p.h>
+
+#include "vm.h"
+
+#define ACCEL "/sys/class/accel"
+
+/* Root port of card i is 0000:00:1i.0, as run.py builds the machine; the card is the device behind it. */
+static bool card_is_accel(unsigned int card, const char *name)
+{
+	char path[300], port[32], *real;
+	bool found;
+
+	snprintf(path, sizeof(path), ACCEL "/%s/device", name);
+	snprintf(port, sizeof(port), "/0000:00:1%u.0/", card);
+	real = realpath(path, NULL);
+	found = real && strstr(real, port);
+	free(real);
+	return found;
+}
+
+static int card_index_now(unsigned int card)
+{
+	DIR *dir = opendir(ACCEL);
+	struct dirent *entry;
+	int n, index = -ENODEV;
+	char rest;
+
+	if (!dir)
+		return -ENODEV;
+	while (index < 0 && (entry = readdir(dir)))
+		if (sscanf(entry->d_name, "accel%d%c", &n, &rest) == 1 && card_is_accel(card, entry->d_name))
+			index = n;
+	closedir(dir);
+	return index;
+}
+
+int card_index(unsigned int card)
+{
+	double end = vm_now() + 10;
+	int index;
+
+	while ((index = card_index_now(card)) < 0 && vm_now() < end)
+		vm_sleep(0.02);
+	return index;
+}
+
+bool card_is_there(unsigned int card)
+{
+	return card_index_now(card) >= 0;
+}
+
+void card_pci(unsigned int card, char *buffer, size_t size)
+{
+	char path[64];
+	struct dirent *entry;
+	DIR *dir;
+
+	buffer[0] = 0;
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/0000:00:1%u.0", card);
+	dir = opendir(path);
+	CHECK(dir);
+	while ((entry = readdir(dir)))
+		if (!strncmp(entry->d_name, "0000:", 5) && !strchr(entry->d_name + 5, ':') == 0 &&
+		    strlen(entry->d_name) == 12)
+			snprintf(buffer, size, "%s", entry->d_name);
+	closedir(dir);
+	CHECK_MSG(buffer[0], "no card is plugged into slot %u", card);
+}
+
+int card_attribute(unsigned int card, const char *name, char *buffer, size_t size)
+{
+	int index = card_index_now(card);
+	char path[128];
+
+	if (index < 0)
+		return index;
+	snprintf(path, sizeof(path), ACCEL "/accel%d/device/%s", index, name);
+	return vm_read(path, buffer, size);
+}
+
+bool card_state_is(unsigned int card, const char *state)
+{
+	char buffer[64];
+
+	return card_attribute(card, "state", buffer, sizeof(buffer)) >= 0 && !strcmp(buffer, state);
+}
+
+/* --- an opener -------------------------------------------------------------- */
+static int card_open_node(unsigned int card, const char *prefix, int flags)
+{
+	int index = card_index(card);
+	char path[64];
+	int fd;
+
+	if (index < 0)
+		return index;
+	snprintf(path, sizeof(path), "/dev/accel/%s%d", prefix, index);
+	fd = open(path, O_RDWR | O_CLOEXEC | flags);
+	return fd < 0 ? -errno : fd;
+}
+
+int card_open(unsigned int card, int flags)
+{
+	return card_open_node(card, "accel", flags);
+}
+
+int card_open_control(unsigned int card)
+{
+	return card_open_node(card, "accel_controlD", 0);
+}
+
+int card_info(int fd, uint32_t op, void *answer, uint32_t size)
+{
+	struct hl_info_args args = { .return_pointer = (uintptr_t)answer, .return_size = size, .op = op };
+
+	return ioctl(fd, DRM_IOCTL_HL_INFO, &args) ? -errno : 0;
+}
+
+int card_alloc(int fd, uint64_t size, uint32_t flags, uint64_t *ret_handle)
+{
+	union hl_mem_args args = {
+		.in = { .op = HL_MEM_OP_ALLOC, .flags = flags, .alloc = { .mem_size = size } }
+	};
+
+	if (ioctl(fd, DRM_IOCTL_HL_MEMORY, &args))
+		return -errno;
+	*ret_handle = args.out.handle;
+	return 0;
+}
+
+int card_free(int fd, uint64_t handle)
+{
+	union hl_mem_args args = { .in = { .op = HL_MEM_OP_FREE, .free = { .handle = handle } } };
+
+	return ioctl(fd, DRM_IOCTL_HL_MEMORY, &args) ? -errno : 0;
+}
+
+int card_map(int fd, uint64_t handle, uint64_t *ret_va)
+{
+	union hl_mem_args args = { .in = { .op = HL_MEM_OP_MAP, .map_device = { .handle = handle } } };
+
+	if (ioctl(fd, DRM_IOCTL_HL_MEMORY, &args))
+		return -errno;
+	*ret_va = args.out.device_virt_addr;
+	return 0;
+}
+
+int card_unmap(int fd, uint64_t va)
+{
+	union hl_mem_args args = { .in = { .op = HL_MEM_OP_UNMAP, .unmap = { .device_virt_addr = va } } };
+
+	return ioctl(fd, DRM_IOCTL_HL_MEMORY, &args) ? -errno : 0;
+}
+
+int card_export(int fd, uint64_t va, uint64_t offset, uint64_t size)
+{
+	union hl_mem_args args = { .in = { .op = HL_MEM_OP_EXPORT_DMABUF_FD,
+					   .flags = O_RDWR | O_CLOEXEC,
+					   .export_dmabuf_fd = {
+						   .addr = va, .mem_size = size, .offset = offset } } };
+
+	return ioctl(fd, DRM_IOCTL_HL_MEMORY, &args) ? -errno : args.out.fd;
+}
+
+int card_revoke_all(int fd)
+{
+	struct gaudi_p2p_revoke args = { .flags = GAUDI_P2P_REVOKE_ALL };
+
+	return ioctl(fd, DRM_IOCTL_GAUDI_P2P_REVOKE, &args) ? -errno : (int)args.revoked;
+}
+
+void card_buffer_make(struct card_buffer *buffer, unsigned int card, uint64_t size)
+{
+	buffer->size = size;
+	buffer->fd = card_open(card, 0);
+	CHECK_MSG(buffer->fd >= 0, "card %u cannot be opened: %s", card, strerror(-buffer->fd));
+	CHECK_EQ(card_alloc(buffer->fd, size, 0, &buffer->handle), 0);
+	CHECK_EQ(card_map(buffer->fd, buffer->handle, &buffer->va), 0);
+	buffer->dmabuf = card_export(buffer->fd, buffer->va, 0, size);
+	CHECK_MSG(buffer->dmabuf >= 0, "no export: %s", strerror(-buffer->dmabuf));
+}
+
+/* --- the peer ---------------------------------------------------------------- */
+int peer_open(void)
+{
+	int fd = open("/dev/edu_peer", O_RDWR | O_CLOEXEC);
+
+	CHECK_MSG(fd >= 0, "no /dev/edu_peer: %s", strerror(errno));
+	return fd;
+}
+
+int peer_attach(int peer, int dmabuf, uint32_t kind, uint32_t delay_ms)
+{
+	struct edu_peer_attach args = { .fd = dmabuf, .kind = kind, .delay_ms = delay_ms };
+
+	return ioctl(peer, EDU_PEER_ATTACH, &args) ? -errno : 0;
+}
+
+int peer_map(int peer)
+{
+	return ioctl(peer, EDU_PEER_MAP) ? -errno : 0;
+}
+
+int peer_unmap(int peer)
+{
+	return ioctl(peer, EDU_PEER_UNMAP) ? -errno : 0;
+}
+
+int peer_detach(int peer)
+{
+	return ioctl(peer, EDU_PEER_DETACH) ? -errno : 0;
+}
+
+static int peer_dma(int peer, uint64_t offset, const void *data, uint32_t len, uint32_t write_it)
+{
+	struct edu_peer_dma args = {
+		.offset = offset, .data = (uintptr_t)data, .len = len, .write = write_it
+	};
+
+	return ioctl(peer, EDU_PEER_DMA, &args) ? -errno : 0;
+}
+
+int peer_write(int peer, uint64_t offset, const void *data, uint32_t len)
+{
+	return peer_dma(peer, offset, data, len, 1);
+}
+
+int peer_read(int peer, uint64_t offset, void *data, uint32_t len)
+{
+	return peer_dma(peer, offset, data, len, 0);
+}
+
+void peer_state(int peer, struct edu_peer_state *state)
+{
+	CHECK_EQ(ioctl(peer, EDU_PEER_STATE, state), 0);
+}
+
+int peer_of(int dmabuf, uint32_t kind, uint32_t delay_ms)
+{
+	int peer = peer_open();
+
+	CHECK_EQ(peer_attach(peer, dmabuf, kind, delay_ms), 0);
+	CHECK_EQ(peer_map(peer), 0);
+	return peer;
+}
+
+/* --- memory ------------------------------------------------------------------- */
+static sigjmp_buf sigbus_return;
+
+static void sigbus_handler(int number)
+{
+	(void)number;
+	siglongjmp(sigbus_return, 1);
+}
+
+bool raises_sigbus(volatile uint8_t *byte)
+{
+	struct sigaction action = { .sa_handler = sigbus_handler }, before;
+	volatile bool raised = true;
+
+	sigaction(SIGBUS, &action, &before);
+	if (!sigsetjmp(sigbus_return, 1)) {
+		(void)*byte;
+		raised = false;
+	}
+	sigaction(SIGBUS, &before, NULL);
+	return raised;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The emulated cards and the peer that does DMA, as the driver tests use them. */
+#ifndef VM_CARD_H
+#define VM_CARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <edu_peer.h>
+
+/* Granule of device memory, as INFO reports it for the emulated card. */
+#define CARD_PAGE (64u << 10)
+
+/* --- where a card is ------------------------------------------------------ */
+/* N of /dev/accel/accelN of a card (0, 1), waiting a while for it to appear; -ENODEV. */
+int card_index(unsigned int card);
+/* Whether its node is there now. */
+bool card_is_there(unsigned int card);
+/* PCI address of a card that is plugged in. */
+void card_pci(unsigned int card, char *buffer, size_t size);
+/* Reads an attribute of the card's device into @buffer. Length or -errno. */
+int card_attribute(unsigned int card, const char *name, char *buffer, size_t size);
+bool card_state_is(unsigned int card, const char *state);
+
+/* --- an opener: 0, a value, or -errno; nothing fails the test by itself --- */
+int card_open(unsigned int card, int flags);
+int card_open_control(unsigned int card);
+int card_info(int fd, uint32_t op, void *answer, uint32_t size);
+int card_alloc(int fd, uint64_t size, uint32_t flags, uint64_t *ret_handle);
+int card_free(int fd, uint64_t handle);
+int card_map(int fd, uint64_t handle, uint64_t *ret_va);
+int card_unmap(int fd, uint64_t va);
+int card_export(int fd, uint64_t va, uint64_t offset, uint64_t size);
+int card_revoke_all(int fd);
+
+/* Open, allocate, map, export in one go; a failure fails the test. */
+struct card_buffer {
+	int fd; /* of the accel node */
+	int dmabuf;
+	uint64_t handle;
+	uint64_t va;
+	uint64_t size;
+};
+void card_buffer_make(struct card_buffer *buffer, unsigned int card, uint64_t size);
+
+/* --- the peer (edu): 0 or -errno ----------------------------------------- */
+int peer_open(void);
+int peer_attach(int peer, int dmabuf, uint32_t kind, uint32_t delay_ms);
+int peer_map(int peer);
+int peer_unmap(int peer);
+int peer_detach(int peer);
+/* DMA to and from the last address that was mapped. */
+int peer_write(int peer, uint64_t offset, const void *data, uint32_t len);
+int peer_read(int peer, uint64_t offset, void *data, uint32_t len);
+void peer_state(int peer, struct edu_peer_state *state);
+/* A peer with a mapping; a failure fails the test. */
+int peer_of(int dmabuf, uint32_t kind, uint32_t delay_ms);
+
+/* Whether an access to the byte raises SIGBUS. */
+bool raises_sigbus(volatile uint8_t *byte);
+
+#endif

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+/* The guest's end of the channel to the host, port "gaudi.host": a line there, a line back. */
+#include "vm.h"
+
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "ports.h"
+
+/* Returns what follows "ok". Processes of one test may ask at the same time. */
+static void host_ask(char *answer, size_t size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static void host_ask(char *answer, size_t size, const char *format, ...)
+{
+	int lock, fd, n;
+	char text[1024];
+	va_list args;
+
+	va_start(args, format);
+	n = vsnprintf(text, sizeof(text) - 1, format, args);
+	va_end(args);
+	CHECK(n > 0 && (size_t)n < sizeof(text) - 1);
+	text[n++] = '\n';
+
+	lock = open("/tmp/host.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	CHECK(lock >= 0);
+	CHECK_EQ(flock(lock, LOCK_EX), 0);
+	/* The kernel gives a port to one opener at a time. */
+	fd = port_open("gaudi.host");
+	CHECK_MSG(fd >= 0, "no channel to the host: %s", strerror(-fd));
+	CHECK_EQ(write(fd, text, (size_t)n), n);
+	CHECK(port_read_line(fd, answer, size) >= 0);
+	close(fd);
+	close(lock);
+	text[n - 1] = 0;
+	CHECK_MSG(!strncmp(answer, "ok ", 3), "the host, asked for \"%s\", says: %s", text, answer);
+	memmove(answer, answer + 3, strlen(answer + 3) + 1);
+}
+
+bool host_is_zero(unsigned int card, uint64_t offset, uint64_t size)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "zero %u %llu %llu", card, (unsigned long long)offset,
+		 (unsigned long long)size);
+	return answer[0] == '1';
+}
+
+void host_plant(unsigned int card, uint64_t offset, uint64_t size, uint8_t value)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "plant %u %llu %llu %u", card, (unsigned long long)offset,
+		 (unsigned long long)size, value);
+}
+
+uint8_t host_peek(unsigned int card, uint64_t offset)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "peek %u %llu", card, (unsigned long long)offset);
+	return (uint8_t)strtoul(answer, NULL, 10);
+}
+
+int64_t host_find(unsigned int card, const char *text)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "find %u %s", card, text);
+	return strtoll(answer, NULL, 10);
+}
+
+uint64_t host_card_size(unsigned int card)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "size %u", card);
+	return strtoull(answer, NULL, 10);
+}
+
+void host_card_remove(unsigned int card)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "remove %u", card);
+}
+
+void host_card_add(unsigned int card)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "add %u", card);
+}
+
+void host_expect_log(const char *regex)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "expect %s", regex);
+}
