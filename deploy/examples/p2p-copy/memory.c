@@ -33,9 +33,21 @@ static int command_open(struct state *s, const struct words *w, int *fd, struct 
 	r = words_u64(w, "index", 0, P2P_PAIRS_MAX - 1, &index);
 	if (r < 0 && r != -ENOENT)
 		return reply_bad(reply, "index");
-	r = path ? p2p_open(path, &s->dev) : p2p_open_index((unsigned)index, &s->dev, &s->pair);
+	if (!path) {
+		struct p2p_pair pairs[P2P_PAIRS_MAX];
+		size_t n;
+
+		r = p2p_pairs_from_env(pairs, P2P_PAIRS_MAX, &n);
+		if (r == 0 && index >= n)
+			r = -ERANGE;
+		if (r < 0)
+			return fail_p2p(reply, P2P_ACTION_PAIRS, r, "open");
+		s->pair = pairs[index];
+		path = s->pair.accel;
+	}
+	r = p2p_open(path, &s->dev);
 	if (r < 0)
-		return fail_p2p(reply, path ? P2P_ACTION_OPEN : P2P_ACTION_PAIRS, r, "open");
+		return fail_p2p(reply, P2P_ACTION_OPEN, r, "open");
 	r = p2p_info(s->dev, &info);
 	if (r < 0) {
 		p2p_close(TAKE_PTR(s->dev));
@@ -43,8 +55,8 @@ static int command_open(struct state *s, const struct words *w, int *fd, struct 
 	}
 	reply_add(reply,
 		  "ok accel=%s uverbs=%s memory=%" PRIu64 " free=%" PRIu64 " page=%" PRIu64 " module=%u",
-		  path ? path : s->pair.accel, s->pair.uverbs[0] ? s->pair.uverbs : "none", info.memory_size,
-		  info.memory_free, info.page_size, info.module_id);
+		  path, s->pair.uverbs[0] ? s->pair.uverbs : "none", info.memory_size, info.memory_free,
+		  info.page_size, info.module_id);
 	return 0;
 }
 
