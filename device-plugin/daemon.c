@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+
+#include "base/fileio.h"
+#include "base/log.h"
+#include "links.h"
+#include "registrar.h"
+#include "service.h"
+#include "table.h"
+#include "watch.h"
+
+/* While a container waits for a lease. */
+#define RESCAN_WAITING_MS 200
+/* While the kubelet's directory is missing. */
+#define RESCAN_NO_DIRECTORY_MS 250
+
+struct daemon {
+	struct loop *loop;
+	const struct options *options;
+	struct sysfs_root sysfs;
+	struct core core;
+	struct links links;
+	struct watch *watch;
+	struct loop_source *scan_timer;
+	int inotify_fd;
+	int inotify_watch;	/* of the kubelet's directory; -1: none */
+	struct loop_source *inotify;
+	struct service gaudi, nic;
+	struct registrar *gaudi_registrar, *nic_registrar;
+	char pairs_path[OPTIONS_PATH_MAX + sizeof(PAIRS_FILE) + 1];
+	bool pairs_saved;
+	int scan_error, links_error, pairs_error;	/* said already; 0: none */
+	bool said_no_directory;
+};
+
+/* A failure that lasts is said once, and its end too. */
+static void say_change(int *said, int r, const char *what)
+{
+	if (r < 0 && *said != r)
+		(void)log_error_errno(r, "%s", what);
+	else if (r >= 0 && *said < 0)
+		log_info("%s: works again", what);
+	*said = r < 0 ? r : 0;
+}
+
+/* --- scanning -------------------------------------------------------------- */
+
+static void save_pairs(struct daemon *daemon)
+{
+	char what[sizeof(daemon->pairs_path) + 64];
+	int r = pairs_save(daemon->pairs_path, daemon->core.pairs);
+
+	daemon->pairs_saved = r == 0;
+	(void)snprintf(what, sizeof(what), "%s: cannot write the pairing that cni-rdma needs", daemon->pairs_path);
+	say_change(&daemon->pairs_error, r, what);
+}
+
+static void update_links(struct daemon *daemon)
+{
+	char what[OPTIONS_PATH_MAX + 128];
+	int r = 0;
+
+	if (daemon->links.dir_fd < 0)
+		r = links_open(&daemon->links, daemon->options->dev_dir);
+	if (r == 0)
+		r = links_update(&daemon->links, &daemon->core);
+	(void)snprintf(what, sizeof(what), "%s/gaudi/by-id: cannot keep stable links, containers get plain device nodes",
+		       daemon->options->dev_dir);
+	say_change(&daemon->links_error, r, what);
+	/* Somebody may have removed the directory under us; the next round makes it anew. */
+	if (r == -ENOENT)
+		links_done(&daemon->links);
+}
+
+static int start_registrar(struct daemon *daemon, struct service *service, const char *resource, struct registrar **ret)
+{
+	if (*ret)
+		return 0;
+	return registrar_new(daemon->loop, daemon->options->kubelet_dir, resource, service, ret);
+}
+
+static void set_timer(struct daemon *daemon, uint64_t now_ms)
+{
+	uint64_t next = core_next_ms(&daemon->core, now_ms);
+
+	next = next < daemon->options->rescan_ms ? next : daemon->options->rescan_ms;
+	if (!list_is_empty(&daemon->gaudi.waits) && next > RESCAN_WAITING_MS)
+		next = RESCAN_WAITING_MS;
+	if (daemon->inotify_watch < 0 && next > RESCAN_NO_DIRECTORY_MS)
+		next = RESCAN_NO_DIRECTORY_MS;
+	loop_timer_set(daemon->scan_timer, next > 1 ? next : 1);
+}
+
+void daemon_scan(struct daemon *daemon)
+{
+	struct inventory *inv;
+	uint64_t now_ms = loop_now_ms();
+	int r = inventory_scan(&daemon->sysfs, &inv);
+
+	if (r == 0)
+		r = core_update(&daemon->core, inv, now_ms);
+	say_change(&daemon->scan_error, r, "cannot scan sysfs, going on with what was seen before");
+	if (r >= 0) {
+		update_links(daemon);
+		if ((r & CORE_PAIRS) || !daemon->pairs_saved)
+			save_pairs(daemon);
+		if (daemon->core.n_nic > 0 && start_registrar(daemon, &daemon->nic, daemon->options->resource_nic,
+							      &daemon->nic_registrar) < 0)
+			log_error("out of memory");
+		if (daemon->gaudi_registrar)
+			registrar_publish(daemon->gaudi_registrar);
+		if (daemon->nic_registrar)
+			registrar_publish(daemon->nic_registrar);
+		service_check_waits(&daemon->gaudi);
+	}
+	set_timer(daemon, now_ms);
+}
+
+static void rescan(void *data)
+{
+	daemon_scan(data);
+}
+
+static void on_device_event(void *data)
+{
+	daemon_scan(data);
+}
+
+static bool has_links(const char *id, void *data)
+{
+	struct daemon *daemon = data;
+	const struct device *device = core_find(&daemon->core, id);
+
+	return device && !daemon->links.is_broken && links_has(&daemon->links, id, device->gaudi.minor);
+}
+
+/* --- the kubelet's directory ----------------------------------------------- */
+
+static void check_registrars(struct daemon *daemon)
+{
+	if (daemon->gaudi_registrar)
+		registrar_check(daemon->gaudi_registrar);
+	if (daemon->nic_registrar)
+		registrar_check(daemon->nic_registrar);
+}
+
+/* Watches the directory if it is not watched; it may come late, or be replaced. */
+static void watch_directory(struct daemon *daemon)
+{
+	const char *dir = daemon->options->kubelet_dir;
+
+	if (daemon->inotify_watch >= 0)
+		return;
+	daemon->inotify_watch = inotify_add_watch(daemon->inotify_fd, dir,
+						  IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB |
+							  IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+	if (daemon->inotify_watch >= 0) {
+		daemon->said_no_directory = false;
+		registrar_sweep(dir);
+		return;
+	}
+	if (!daemon->said_no_directory)
+		(void)log_warning_errno(errno, "%s: cannot watch the kubelet's directory, waiting for it", dir);
+	daemon->said_no_directory = true;
+}
+
+static int on_directory_event(int fd, uint32_t events, void *data)
+{
+	struct daemon *daemon = data;
+	char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+	ssize_t n;
+
+	(void)events;
+	while ((n = read(fd, buf, sizeof(buf))) > 0) {
+		for (char *p = buf; p < buf + n;) {
+			const struct inotify_event *event = (const struct inotify_event *)p;
+
+			if (event->wd == daemon->inotify_watch && (event->mask & (IN_MOVE_SELF | IN_DELETE_SELF)))
+				(void)inotify_rm_watch(fd, event->wd);
+			if (event->wd == daemon->inotify_watch &&
+			    (event->mask & (IN_MOVE_SELF | IN_DELETE_SELF | IN_IGNORED)))
+				daemon->inotify_watch = -1;
+			p += sizeof(*event) + event->len;
+		}
+	}
+	watch_directory(daemon);
+	check_registrars(daemon);
+	return 0;
+}
+
+static int on_scan_timer(void *data)
+{
+	struct daemon *daemon = data;
+
+	watch_directory(daemon);
+	check_registrars(daemon);
+	daemon_scan(daemon);
+	return 0;
+}
+
+/* --- life ------------------------------------------------------------------ */
+
+/* The persisted pairing, or NULL when a new one is to be made. */
+static int load_pairs(const char *path, bool read_only, struct pairs **ret)
+{
+	char why[256] = "", aside[OPTIONS_PATH_MAX + 64];
+	int r = pairs_load(path, ret, why, sizeof(why));
+
+	if (r == 0 || r == -ENOENT)
+		return 0;
+	if (r == -EPROTONOSUPPORT)
+		return log_error_errno(r, "%s: %s; it was written by a newer gaudi-device-plugin: upgrade this one, or "
+					  "remove the file when no pod uses a Gaudi",
+				       path, why);
+	if (r != -EBADMSG && r != -EFBIG)
+		return log_error_errno(r, "%s: cannot read the pairing", path);
+	log_warning("%s: not a pairing file (%s); a new pairing is made%s", path, why,
+		    read_only ? "" : ", the file is kept as pairs.json.bad");
+	if (!read_only && (size_t)snprintf(aside, sizeof(aside), "%s.bad", path) < sizeof(aside))
+		(void)rename(path, aside);
+	return 0;
+}
+
+static int open_sysfs(const struct options *options, struct sysfs_root *sysfs)
+{
+	int r = sysfs_root_open(sysfs, options->sysfs_root);
+
+	return r < 0 ? log_error_errno(r, "%s: cannot open sysfs (--sysfs-root)", options->sysfs_root) : 0;
+}
+
+static void core_options_of(const struct options *options, struct core_options *core)
+{
+	*core = (struct core_options){
+		.mode = options->mode, .exclude = options->exclude, .n_exclude = options->n_exclude,
+	};
+}
+
+static void init_services(struct daemon *daemon)
+{
+	struct service common = { .loop = daemon->loop, .core = &daemon->core, .rescan = rescan, .data = daemon };
+
+	daemon->gaudi = common;
+	daemon->gaudi.kind = SERVICE_GAUDI;
+	daemon->gaudi.grant = (struct grant_options){ .has_links = has_links, .data = daemon };
+	service_init(&daemon->gaudi);
+	daemon->nic = common;
+	daemon->nic.kind = SERVICE_NIC;
+	service_init(&daemon->nic);
+}
+
+static int start_sources(struct daemon *daemon)
+{
+	int r;
+
+	r = loop_add_timer(daemon->loop, on_scan_timer, daemon, &daemon->scan_timer);
+	if (r < 0)
+		return log_error_errno(r, "cannot set up a timer");
+	daemon->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	if (daemon->inotify_fd < 0)
+		return log_error_errno(negative_errno(), "cannot watch files (is fs.inotify.max_user_instances used up?)");
+	r = loop_add_fd(daemon->loop, daemon->inotify_fd, EPOLLIN, on_directory_event, daemon, &daemon->inotify);
+	if (r < 0)
+		return log_error_errno(r, "cannot watch files");
+	if (!daemon->options->events)
+		return 0;
+	r = watch_new(daemon->loop, on_device_event, daemon, &daemon->watch);
+	if (r < 0) /* not the end: the slow rescan finds everything, only later */
+		(void)log_warning_errno(r, "no kernel events here, changes are seen every %u ms only",
+					daemon->options->rescan_ms);
+	return 0;
+}
+
+int daemon_new(struct loop *loop, const struct options *options, struct daemon **ret)
+{
+	_cleanup_(daemon_freep) struct daemon *daemon = calloc(1, sizeof(*daemon));
+	struct core_options core_options;
+	struct pairs *pairs = NULL;
+	int r;
+
+	if (!daemon)
+		return log_error_errno(-ENOMEM, "cannot start");
+	daemon->loop = loop;
+	daemon->options = options;
+	daemon->sysfs.fd = daemon->links.dir_fd = daemon->inotify_fd = -EBADF;
+	daemon->inotify_watch = -1;
+	init_services(daemon);
+	(void)snprintf(daemon->pairs_path, sizeof(daemon->pairs_path), "%s/%s", options->state_dir, PAIRS_FILE);
+	r = open_sysfs(options, &daemon->sysfs);
+	if (r < 0)
+		return r;
+	(void)fileio_mkdirs(AT_FDCWD, options->state_dir, 0755); /* its failure shows when the pairing is written */
+	r = load_pairs(daemon->pairs_path, false, &pairs);
+	if (r < 0)
+		return r;
+	core_options_of(options, &core_options);
+	core_init(&daemon->core, &core_options, pairs, loop_now_ms());
+	r = start_sources(daemon);
+	if (r < 0)
+		return r;
+	watch_directory(daemon);
+	/* Before registering: the kubelet's first list is then a true one. */
+	daemon_scan(daemon);
+	r = start_registrar(daemon, &daemon->gaudi, options->resource_gaudi, &daemon->gaudi_registrar);
+	if (r < 0)
+		return log_error_errno(r, "cannot start");
+	*ret = TAKE_PTR(daemon);
+	return 0;
+}
+
+void daemon_free(struct daemon *daemon)
+{
+	if (!daemon)
+		return;
+	registrar_free(daemon->gaudi_registrar);
+	registrar_free(daemon->nic_registrar);
+	watch_free(daemon->watch);
+	loop_source_free(daemon->inotify);
+	closep(&daemon->inotify_fd);
+	loop_source_free(daemon->scan_timer);
+	links_done(&daemon->links);
+	core_done(&daemon->core);
+	sysfs_root_done(&daemon->sysfs);
+	free(daemon);
+}
+
+bool daemon_is_registered(const struct daemon *daemon)
+{
+	return daemon->gaudi_registrar && registrar_is_registered(daemon->gaudi_registrar);
+}
+
+const struct core *daemon_core(const struct daemon *daemon)
+{
+	return &daemon->core;
+}
+
+static int on_signal(const struct signalfd_siginfo *info, void *data)
+{
+	log_info("ending on signal %u; the kubelet keeps its devices until a plugin registers again", info->ssi_signo);
+	loop_exit(data, 0);
+	return 0;
+}
+
+int daemon_run(const struct options *options)
+{
+	_cleanup_(loop_freep) struct loop *loop = NULL;
+	_cleanup_(loop_source_freep) struct loop_source *term = NULL, *interrupt = NULL;
+	_cleanup_(daemon_freep) struct daemon *daemon = NULL;
+	int r = loop_new(&loop);
+
+	if (r == 0)
+		r = loop_add_signal(loop, SIGTERM, on_signal, loop, &term);
+	if (r == 0)
+		r = loop_add_signal(loop, SIGINT, on_signal, loop, &interrupt);
+	if (r < 0)
+		return log_error_errno(r, "cannot start");
+	r = daemon_new(loop, options, &daemon);
+	if (r < 0)
+		return r;
+	r = loop_run(loop);
+	return r < 0 ? log_error_errno(r, "the event loop failed") : 0;
+}
+
+int daemon_print(const struct options *options, FILE *out)
+{
+	_cleanup_(sysfs_root_done) struct sysfs_root sysfs = SYSFS_ROOT_INIT;
+	char path[OPTIONS_PATH_MAX + sizeof(PAIRS_FILE) + 1];
+	struct core_options core_options;
+	struct inventory *inv;
+	struct pairs *pairs = NULL;
+	struct core core;
+	int r = open_sysfs(options, &sysfs);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(path, sizeof(path), "%s/%s", options->state_dir, PAIRS_FILE);
+	r = load_pairs(path, true, &pairs);
+	if (r < 0)
+		return r;
+	core_options_of(options, &core_options);
+	core_init(&core, &core_options, pairs, loop_now_ms());
+	r = inventory_scan(&sysfs, &inv);
+	if (r == 0)
+		r = core_update(&core, inv, loop_now_ms());
+	if (r >= 0)
+		table_print(out, &core);
+	core_done(&core);
+	return r < 0 ? log_error_errno(r, "%s: cannot scan sysfs", options->sysfs_root) : 0;
+}

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "daemon.h"
+#include "options.h"
+
+#define VERSION "0.1.0"
+
+int main(int argc, char **argv)
+{
+	struct options options;
+	char why[256];
+	int r;
+
+	log_init("gaudi-device-plugin", LOG_LEVEL_INFO, LOG_TEXT);
+	if (options_parse(argc, argv, &options, why, sizeof(why)) < 0) {
+		log_error("%s (--help shows all options)", why);
+		return 2;
+	}
+	if (options.help) {
+		options_help(stdout);
+		return EXIT_SUCCESS;
+	}
+	if (options.version) {
+		(void)printf("gaudi-device-plugin %s\n", VERSION);
+		return EXIT_SUCCESS;
+	}
+	/* A table for people needs no story of how it came about. */
+	if (options.once && options.log_level == LOG_LEVEL_INFO)
+		options.log_level = LOG_LEVEL_WARNING;
+	log_init("gaudi-device-plugin", options.log_level, options.log_format);
+	r = options.once ? daemon_print(&options, stdout) : daemon_run(&options);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
