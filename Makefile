@@ -122,4 +122,4 @@ help: ## This list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 	@echo "  variables: T=test name, SAN=address,undefined, V=1 shows commands, GAUDI_P2P_CACHE=where downloads and built tools are kept"
 
--include $(shell find $(O) -name '*.d' 2>/dev/null)
+-include $(shell find $(O)/obj $(O)/gen -name '*.d' -type f 2>/dev/null)
