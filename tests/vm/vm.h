@@ -10,7 +10,7 @@
  *	vm-files: FROM:TO ...	put into the guest; FROM is relative to the project, or
  *				absolute: then in the build chroot
  *
- * NAME.c is linked with NAME_*.c, NAME/*.c and the helpers (vm.c, host.c, card.c). A test is
+ * NAME.c is linked with NAME_*.c, the files of a folder NAME and the helpers (vm.c, host.c, card.c). A test is
  *
  *	TEST(name_that_says_the_behaviour, .driver = "emulated=1")
  *	{
@@ -19,7 +19,7 @@
  *
  * It passes when it returns. It runs in a process of its own, as root, in a network
  * namespace of its own (.initial_netns: in the initial one); gaudi_p2p is loaded with .driver as parameters
- *before and must be unloadable after. Any suspicious line in the kernel log fails it.
+ * before and must be unloadable after. Any suspicious line in the kernel log fails it.
  */
 #ifndef VM_H
 #define VM_H
