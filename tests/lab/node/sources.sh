@@ -12,5 +12,7 @@ node_lab=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 . "$LAB_DIR/build.sh"
 # shellcheck source=tests/lab/node/images.sh
 . "$LAB_DIR/node/images.sh"
+# shellcheck source=tests/lab/node/base.sh
+. "$LAB_DIR/node/base.sh"
 # shellcheck source=tests/lab/node/node.sh
 . "$LAB_DIR/node/node.sh"
