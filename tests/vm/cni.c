@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * cni-rdma against a real kernel: NICs go into pods and come back as they
+ * were, whatever goes wrong in between. The plugin is the static one, in a build that can be told to fail.
+ *
+ * vm-modules: virtio_net dummy rdma_rxe ib_uverbs
+ * vm-libs: -libverbs
+ * vm-files: build/lab/faults/cni-rdma:/opt/cni/bin/cni-rdma /usr/bin/ip:/usr/bin/ip
+ * /usr/bin/rdma:/usr/bin/rdma vm-files: build/soft-roce/guest:/
+ */
+#include <fcntl.h>
+#include <infiniband/verbs.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cni_node.h"
+#include "vm.h"
+
+static char before[NODE_TEXT];
+
+static void begin(void)
+{
+	node_begin();
+	node_snapshot(before, sizeof(before));
+}
+
+static void check_host_as_before(const char *when)
+{
+	char now[NODE_TEXT];
+
+	node_snapshot(now, sizeof(now));
+	CHECK_MSG(strcmp(before, now) == 0, "%s the host was\n%sand is\n%s", when, before, now);
+}
+
+/* The pod has exactly the NICs of that bit mask, named rdma0 on, each under its number. */
+static void check_pod(const struct pod *pod, unsigned int mask)
+{
+	char expected[NODE_TEXT] = "", rdma[NODE_TEXT] = "", now[NODE_TEXT];
+	int n = 0;
+
+	for (int i = 0; i < NODE_NICS; i++) {
+		const struct node_nic *nic = &node_nics[i];
+
+		if (!(mask & 1u << i))
+			continue;
+		snprintf(expected + strlen(expected), sizeof(expected) - strlen(expected),
+			 "netdev rdma%d up %s mtu 1400\n", n, nic->pci);
+		snprintf(rdma + strlen(rdma), sizeof(rdma) - strlen(rdma), "rdma %s on rdma%d uverbs%d gid\n",
+			 nic->rdma, n++, nic->uverbs);
+	}
+	strcat(expected, rdma);
+	pod_snapshot(pod, now, sizeof(now));
+	CHECK_MSG(strcmp(expected, now) == 0, "the pod should have\n%sand has\n%s", expected, now);
+}
+
+TEST(cni_nic_goes_in_and_comes_back, .initial_netns = true)
+{
+	struct call call = { .verb = "ADD" };
+	struct pod pod;
+
+	begin();
+	pod = pod_new("a1");
+	call.pod = &pod;
+	call.device = node_nics[1].pci;
+	CHECK_EQ(call_plugin(&call), 0);
+	CHECK_MSG(strstr(call.answer, "\"name\":\"rdma0\"") && strstr(call.answer, node_nics[1].pci) &&
+			  strstr(call.answer, "\"sandbox\":\"/run/netns/a1\""),
+		  "result %s", call.answer);
+	check_pod(&pod, 2);
+	CHECK_EQ(CNI(.verb = "CHECK", .pod = &pod), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	check_host_as_before("after DEL");
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	check_host_as_before("after the second DEL");
+	check_pod(&pod, 0);
+	pod_end(&pod);
+}
+
+TEST(cni_add_failing_anywhere_restores_the_host, .initial_netns = true, .seconds = 180)
+{
+	static const char *const steps[] = { "state-save",   "link-delete",   "netdev-move", "link-add",
+					     "link-find",    "number-before", "rdma-move",   "rdma-find",
+					     "number-after", "netdev-up",     "gid",	     "result" };
+	struct pod pod;
+
+	begin();
+	pod = pod_new("f1");
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		CHECK_MSG(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = steps[i]) != 0,
+			  "%s", steps[i]);
+		check_host_as_before(steps[i]);
+		check_pod(&pod, 0);
+	}
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	check_pod(&pod, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	check_host_as_before("at the end");
+	pod_end(&pod);
+}
+
+TEST(cni_add_killed_anywhere_is_repaired, .initial_netns = true, .seconds = 180)
+{
+	static const char *const steps[] = { "state-save:kill", "link-delete:kill", "netdev-move:kill",
+					     "link-add:kill",	"link-find:kill",   "rdma-move:kill",
+					     "rdma-find:kill",	"netdev-up:kill",   "gid:kill",
+					     "result:kill" };
+	struct pod pod;
+
+	begin();
+	pod = pod_new("k1");
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = steps[i]),
+			 128 + SIGKILL);
+		if (i % 2) { /* the runtime gives up, or tries again */
+			CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+			check_host_as_before(steps[i]);
+		}
+		CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+		check_pod(&pod, 1);
+		CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+		check_host_as_before(steps[i]);
+	}
+	pod_end(&pod);
+}
+
+TEST(cni_del_restores_after_the_namespace_died, .initial_netns = true)
+{
+	struct pod a, b;
+
+	begin();
+	a = pod_new("d1");
+	b = pod_new("d2");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[0].pci), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[1].pci), 0);
+	pod_end(&a);
+	pod_end(&b);
+	/* The higher number first: the lower one is free then, and must not be taken. */
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
+	check_host_as_before("after DEL without namespaces");
+}
+
+TEST(cni_add_repairs_what_a_lost_del_left, .initial_netns = true)
+{
+	struct pod a, b;
+
+	begin();
+	a = pod_new("l1");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[0].pci), 0);
+	b = pod_new("l2");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[0].pci), 103);
+	check_pod(&a, 1);
+	pod_end(&a);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[0].pci), 0);
+	check_pod(&b, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0); /* the old owner's late DEL */
+	check_pod(&b, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
+	check_host_as_before("at the end");
+	pod_end(&b);
+}
+
+TEST(cni_del_of_another_touches_nothing, .initial_netns = true)
+{
+	struct pod a, b;
+
+	begin();
+	a = pod_new("o1");
+	b = pod_new("o2");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[0].pci), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
+	check_pod(&a, 1);
+	CHECK_EQ(CNI(.verb = "GC", .pod = &b), 0); /* without a list it says nothing */
+	check_pod(&a, 1);
+	CHECK_EQ(
+		CNI(.verb = "GC", .pod = &b,
+		    .extra = "\"cni.dev/valid-attachments\":[{\"containerID\":\"o1\",\"ifname\":\"eth0\"}],"),
+		0);
+	check_pod(&a, 1);
+	CHECK_EQ(CNI(.verb = "GC", .pod = &b, .extra = "\"cni.dev/valid-attachments\":[],"), 0);
+	check_host_as_before("after GC");
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
+	check_host_as_before("after DEL");
+	pod_end(&a);
+	pod_end(&b);
+}
+
+static void sleep_long(void *arg)
+{
+	(void)arg;
+	vm_sleep(120);
+}
+
+TEST(cni_del_reaches_a_namespace_that_only_a_process_holds, .initial_netns = true)
+{
+	struct pod pod;
+	pid_t holder;
+
+	begin();
+	pod = pod_new("h1");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	holder = pod_child(&pod, sleep_long, NULL);
+	vm_sleep(0.3);
+	pod_end(&pod);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	check_host_as_before("after DEL");
+	kill(holder, SIGKILL);
+	waitpid(holder, NULL, 0);
+}
+
+/* A process of the pod that holds a region, and goes on holding its file. */
+static void hold_region(void *arg)
+{
+	static char memory[65536];
+	struct ibv_device **list;
+	struct ibv_context *context;
+	int n = 0, sock = *(int *)arg;
+	struct ibv_pd *pd;
+
+	list = ibv_get_device_list(&n);
+	CHECK_EQ(n, 1);
+	context = ibv_open_device(list[0]);
+	CHECK(context);
+	pd = ibv_alloc_pd(context);
+	CHECK(pd);
+	CHECK(ibv_reg_mr(pd, memory, sizeof(memory), IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ));
+	/* A stranger gets the file: it is his now, and the device must go all the same. */
+	vm_send_fd(sock, context->cmd_fd);
+	vm_await(sock);
+	/* The region, its protection domain and the context are gone. */
+	CHECK(!ibv_reg_mr(pd, memory, sizeof(memory), IBV_ACCESS_LOCAL_WRITE));
+	CHECK_EQ(errno, EIO);
+	vm_signal(sock);
+}
+
+TEST(cni_del_ends_regions_that_a_stranger_holds, .initial_netns = true)
+{
+	struct pod pod;
+	int sock[2], fd;
+	pid_t child;
+
+	begin();
+	pod = pod_new("m1");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	vm_pair(sock);
+	child = pod_child(&pod, hold_region, &sock[1]);
+	close(sock[1]);
+	fd = vm_recv_fd(sock[0]);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	check_host_as_before("after DEL");
+	vm_signal(sock[0]);
+	vm_await(sock[0]);
+	vm_child_end(child);
+	CHECK_EQ(write(fd, "", 1),
+		 -1); /* EIO or EINVAL: dead either way; the file itself never held anything up */
+	close(fd);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	check_pod(&pod, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	check_host_as_before("at the end");
+	pod_end(&pod);
+}
+
+TEST(cni_pods_in_parallel_keep_their_numbers, .initial_netns = true, .seconds = 180)
+{
+	begin();
+	for (int round = 0; round < 5; round++) {
+		struct call calls[NODE_NICS];
+		struct pod pods[NODE_NICS];
+		int pipes[NODE_NICS];
+		pid_t pids[NODE_NICS];
+
+		for (int i = 0; i < NODE_NICS; i++) {
+			char name[24];
+
+			snprintf(name, sizeof(name), "p%d%d", round, i);
+			pods[i] = pod_new(name);
+		}
+		for (int i = NODE_NICS; i-- > 0;) {
+			calls[i] =
+				(struct call){ .verb = "ADD", .pod = &pods[i], .device = node_nics[i].pci };
+			pids[i] = call_begin(&calls[i], &pipes[i]);
+		}
+		for (int i = 0; i < NODE_NICS; i++) {
+			call_end(&calls[i], pids[i], pipes[i]);
+			CHECK_EQ(calls[i].status, 0);
+		}
+		for (int i = 0; i < NODE_NICS; i++)
+			check_pod(&pods[i], 1u << i);
+		for (int i = NODE_NICS; i-- > 0;) {
+			calls[i].verb = "DEL";
+			pids[i] = call_begin(&calls[i], &pipes[i]);
+		}
+		for (int i = 0; i < NODE_NICS; i++) {
+			call_end(&calls[i], pids[i], pipes[i]);
+			CHECK_EQ(calls[i].status, 0);
+			pod_end(&pods[i]);
+		}
+		check_host_as_before("after a round");
+	}
+}
+
+TEST(cni_free_lower_number_is_not_taken, .initial_netns = true)
+{
+	struct pod pod;
+
+	begin();
+	CHECK_EQ(node_run("rdma link del %s", node_nics[0].rdma), 0);
+	node_snapshot(before, sizeof(before));
+	pod = pod_new("g1");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[1].pci), 0);
+	check_pod(&pod, 2);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	check_host_as_before("after DEL");
+	pod_end(&pod);
+}
+
+TEST(cni_says_why_not, .initial_netns = true)
+{
+	struct pod host = { .name = "n1", .netns = "/proc/self/ns/net" },
+		   none = { .name = "n2", .netns = "/run/none" }, pod;
+
+	begin();
+	pod = pod_new("n3");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &host, .device = node_nics[0].pci), 102);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &none, .device = node_nics[0].pci), 8);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = "0000:7f:00.0"), 101);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = "HL-1234"), 101);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod), 11); /* no kubelet */
+	CHECK_EQ(CNI(.verb = "STATUS"), 0);
+	check_host_as_before("after refusals");
+	check_pod(&pod, 0);
+	pod_end(&pod);
+}
+
+TEST(cni_refuses_shared_mode, .initial_netns = true)
+{
+	struct pod pod;
+
+	node_begin_shared();
+	node_snapshot(before, sizeof(before));
+	pod = pod_new("s1");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 100);
+	CHECK_EQ(CNI(.verb = "STATUS"), 50);
+	check_host_as_before("after the refusal");
+	pod_end(&pod);
+}

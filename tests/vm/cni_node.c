@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cni_node.h"
+#include "vm.h"
+
+#define PLUGIN "/opt/cni/bin/cni-rdma"
+#define WORDS 24
+
+struct node_nic node_nics[NODE_NICS];
+
+int node_run(const char *format, ...)
+{
+	char command[512], path[64], *words[WORDS + 1] = { 0 }, *at = command;
+	int status = -1;
+	va_list args;
+	pid_t pid;
+
+	va_start(args, format);
+	vsnprintf(command, sizeof(command), format, args);
+	va_end(args);
+	for (int n = 0; n < WORDS && (words[n] = strsep(&at, " ")); n++)
+		;
+	/* Not by PATH: the guest's first ip is busybox's. */
+	snprintf(path, sizeof(path), "/usr/bin/%s", words[0]);
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		execv(path, words);
+		_exit(127);
+	}
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* --- looking ----------------------------------------------------------------- */
+static bool read_attr(char *buf, size_t size, const char *format, ...)
+{
+	char path[256];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(path, sizeof(path), format, args);
+	va_end(args);
+	return vm_read(path, buf, size) >= 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names in a folder, sorted; the last is NULL. Never freed: a test is a short-lived process. */
+static char **names_in(const char *path)
+{
+	char **names = calloc(256, sizeof(*names));
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	size_t n = 0;
+
+	while (dir && (entry = readdir(dir)) && n < 255) {
+		if (entry->d_name[0] != '.')
+			names[n++] = strdup(entry->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	qsort(names, n, sizeof(*names), compare);
+	return names;
+}
+
+static void add(char *text, size_t size, const char *format, ...)
+{
+	size_t len = strlen(text);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text + len, size - len, format, args);
+	va_end(args);
+}
+
+/* infiniband_verbs shows every device of the node; the name is enough as long as names are unique here. */
+static int uverbs_of(const char *rdma)
+{
+	char **names = names_in("/sys/class/infiniband_verbs"), text[64];
+
+	for (; *names; names++) {
+		if (read_attr(text, sizeof(text), "/sys/class/infiniband_verbs/%s/ibdev", *names) &&
+		    strcmp(text, rdma) == 0)
+			return atoi(*names + strlen("uverbs"));
+	}
+	return -1;
+}
+
+static bool has_gid(const char *rdma)
+{
+	char text[64];
+
+	for (int i = 0; i < 8; i++) {
+		if (read_attr(text, sizeof(text), "/sys/class/infiniband/%s/ports/1/gids/%d", rdma, i) &&
+		    strcmp(text, "0000:0000:0000:0000:0000:0000:0000:0000") != 0)
+			return true;
+	}
+	return false;
+}
+
+static const char *pci_of(const char *netdev)
+{
+	static char target[PATH_MAX];
+	char path[64], *virtio, *pci;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s", netdev);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return "";
+	target[n] = '\0';
+	virtio = strstr(target, "/virtio");
+	if (!virtio)
+		return "";
+	*virtio = '\0';
+	pci = strrchr(target, '/');
+	return pci ? pci + 1 : "";
+}
+
+static void snapshot(char *text, size_t size, bool with_gid)
+{
+	char attr[64], mtu[16], parent[64];
+
+	text[0] = '\0';
+	for (char **name = names_in("/sys/class/net"); *name; name++) {
+		if (strcmp(*name, "lo") == 0 ||
+		    !read_attr(attr, sizeof(attr), "/sys/class/net/%s/flags", *name) ||
+		    !read_attr(mtu, sizeof(mtu), "/sys/class/net/%s/mtu", *name))
+			continue;
+		add(text, size, "netdev %s %s %s mtu %s\n", *name, strtoul(attr, NULL, 0) & 1 ? "up" : "down",
+		    pci_of(*name), mtu);
+	}
+	for (char **name = names_in("/sys/class/infiniband"); *name; name++) {
+		if (!read_attr(parent, sizeof(parent), "/sys/class/infiniband/%s/parent", *name))
+			strcpy(parent, "-");
+		add(text, size, "rdma %s on %s uverbs%d%s\n", *name, parent, uverbs_of(*name),
+		    with_gid && has_gid(*name) ? " gid" : "");
+	}
+}
+
+void node_snapshot(char *text, size_t size)
+{
+	snapshot(text, size, false);
+}
+
+/* --- setting up ---------------------------------------------------------------- */
+static void set_mode(const char *mode)
+{
+	int r = -1;
+
+	/* refused while a namespace of an earlier test is still being taken apart */
+	for (double end = vm_now() + 20; r && vm_now() < end; vm_sleep(0.1))
+		r = node_run("rdma system set netns %s", mode);
+	CHECK_EQ(r, 0);
+}
+
+/* Links that are left, and netdevs that a dead namespace returned under other names. */
+static void clear_links(void)
+{
+	for (char **name = names_in("/sys/class/infiniband"); *name; name++)
+		CHECK_EQ(node_run("rdma link del %s", *name), 0);
+	for (char **name = names_in("/sys/class/net"); *name; name++) {
+		if (strncmp(*name, "cnifill", 7) == 0 || strncmp(*name, "dummy", 5) == 0)
+			node_run("ip link del %s", *name);
+	}
+}
+
+static void clear_state(void)
+{
+	char path[512];
+
+	for (char **name = names_in(NODE_STATE_DIR); *name; name++) {
+		snprintf(path, sizeof(path), NODE_STATE_DIR "/%s", *name);
+		unlink(path);
+	}
+}
+
+static void begin(const char *mode)
+{
+	size_t n = 0;
+
+	setbuf(stderr, NULL);
+	clear_links();
+	clear_state();
+	set_mode(mode);
+	for (char **name = names_in("/sys/class/net"); *name; name++) {
+		struct node_nic *nic = &node_nics[n];
+
+		if (!pci_of(*name)[0])
+			continue;
+		if (n == NODE_NICS) {
+			node_run("ip link set %s down", *name);
+			continue;
+		}
+		snprintf(nic->pci, sizeof(nic->pci), "%s", pci_of(*name));
+		snprintf(nic->netdev, sizeof(nic->netdev), "%s", *name);
+		snprintf(nic->rdma, sizeof(nic->rdma), "rxe%zu", n);
+		CHECK_EQ(node_run("ip link set %s up mtu 1400", nic->netdev), 0);
+		CHECK_EQ(node_run("rdma link add %s type rxe netdev %s", nic->rdma, nic->netdev), 0);
+		nic->uverbs = uverbs_of(nic->rdma);
+		CHECK_EQ(nic->uverbs, (long long)n);
+		n++;
+	}
+	CHECK_MSG(n == NODE_NICS, "the machine has %zu virtio NICs, the tests need %d", n, NODE_NICS);
+}
+
+void node_begin(void)
+{
+	begin("exclusive");
+}
+
+void node_begin_shared(void)
+{
+	begin("shared");
+}
+
+/* --- pods ------------------------------------------------------------------------ */
+static void bind_namespace(void *arg)
+{
+	const struct pod *pod = arg;
+	int fd = open(pod->netns, O_RDONLY | O_CREAT | O_CLOEXEC, 0444);
+
+	CHECK(fd >= 0);
+	close(fd);
+	CHECK_EQ(mount("/proc/self/ns/net", pod->netns, NULL, MS_BIND, NULL), 0);
+}
+
+struct pod pod_new(const char *name)
+{
+	struct pod pod;
+
+	snprintf(pod.name, sizeof(pod.name), "%s", name);
+	snprintf(pod.netns, sizeof(pod.netns), "/run/netns/%s", name);
+	umount2(pod.netns, MNT_DETACH);
+	vm_child_end(vm_child(true, bind_namespace, &pod));
+	return pod;
+}
+
+void pod_end(const struct pod *pod)
+{
+	CHECK_EQ(umount2(pod->netns, MNT_DETACH), 0);
+	CHECK_EQ(unlink(pod->netns), 0);
+}
+
+pid_t pod_child(const struct pod *pod, void (*fn)(void *arg), void *arg)
+{
+	int netns;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid)
+		return pid;
+	netns = open(pod->netns, O_RDONLY | O_CLOEXEC);
+	CHECK(netns >= 0);
+	CHECK_EQ(setns(netns, CLONE_NEWNET), 0);
+	CHECK_EQ(unshare(CLONE_NEWNS), 0);
+	CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	CHECK_EQ(mount("sysfs", "/sys", "sysfs", 0, NULL), 0);
+	fn(arg);
+	fflush(stdout);
+	_exit(0);
+}
+
+static void print_snapshot(void *arg)
+{
+	char text[NODE_TEXT];
+
+	snapshot(text, sizeof(text), true);
+	CHECK_EQ(write(*(int *)arg, text, strlen(text)), (long long)strlen(text));
+}
+
+static void read_all(int fd, char *text, size_t size)
+{
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < size - 1 && (n = read(fd, text + len, size - 1 - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	close(fd);
+}
+
+void pod_snapshot(const struct pod *pod, char *text, size_t size)
+{
+	int fds[2];
+	pid_t pid;
+
+	CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
+	pid = pod_child(pod, print_snapshot, &fds[1]);
+	close(fds[1]);
+	read_all(fds[0], text, size);
+	vm_child_end(pid);
+}
+
+/* --- the plugin -------------------------------------------------------------------- */
+static void put_env(const char *key, const char *value)
+{
+	if (value)
+		setenv(key, value, 1);
+	else
+		unsetenv(key);
+}
+
+static void exec_plugin(const struct call *call, int out)
+{
+	char config[1024];
+	int in = open("/run", O_TMPFILE | O_RDWR, 0600);
+
+	snprintf(
+		config, sizeof(config),
+		"{\"cniVersion\":\"1.1.0\",\"name\":\"rdma\",\"type\":\"cni-rdma\",\"lockTimeout\":60,\"pairs\":\"/run/no-pairs\",%s"
+		"\"stateDir\":\"" NODE_STATE_DIR "\"%s%s%s}",
+		call->extra ? call->extra : "", call->device ? ",\"runtimeConfig\":{\"deviceID\":\"" : "",
+		call->device ? call->device : "", call->device ? "\"}" : "");
+	if (in < 0 || write(in, config, strlen(config)) < 0 || lseek(in, 0, SEEK_SET) < 0)
+		_exit(126);
+	dup2(in, STDIN_FILENO);
+	dup2(out, STDOUT_FILENO);
+	put_env("CNI_COMMAND", call->verb);
+	put_env("CNI_CONTAINERID", call->pod ? call->pod->name : NULL);
+	put_env("CNI_NETNS", call->pod ? call->pod->netns : NULL);
+	put_env("CNI_IFNAME", "eth0");
+	put_env("CNI_PATH", "/opt/cni/bin");
+	put_env("CNI_ARGS", "K8S_POD_NAMESPACE=test;K8S_POD_NAME=pod");
+	put_env("CNI_RDMA_FAULT", call->fault);
+	execl(PLUGIN, PLUGIN, NULL);
+	_exit(127);
+}
+
+pid_t call_begin(struct call *call, int *ret_pipe)
+{
+	int fds[2];
+	pid_t pid;
+
+	CHECK_EQ(pipe2(fds, O_CLOEXEC), 0);
+	fflush(stdout);
+	call->seconds = vm_now();
+	pid = fork();
+	CHECK(pid >= 0);
+	if (pid == 0)
+		exec_plugin(call, fds[1]);
+	close(fds[1]);
+	*ret_pipe = fds[0];
+	return pid;
+}
+
+void call_end(struct call *call, pid_t pid, int pipe)
+{
+	const char *code;
+	int status;
+
+	read_all(pipe, call->answer, sizeof(call->answer));
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	call->seconds = vm_now() - call->seconds;
+	call->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	CHECK_MSG(call->status != 127, "there is no " PLUGIN);
+	code = strstr(call->answer, "\"code\":");
+	call->code = code ? atoi(code + strlen("\"code\":")) : 0;
+	/* A failure is an exit status and a document, or neither. */
+	CHECK_MSG(call->status >= 128 || (call->status != 0) == (call->code != 0),
+		  "%s: exit status %d, answer '%s'", call->verb, call->status, call->answer);
+	vm_note("%s %s: status %d, %.0f ms %.300s", call->verb, call->pod ? call->pod->name : "",
+		call->status, call->seconds * 1000, call->answer);
+}
+
+int call_plugin(struct call *call)
+{
+	int pipe;
+	pid_t pid = call_begin(call, &pipe);
+
+	call_end(call, pid, pipe);
+	return call->status >= 128 ? call->status : call->code;
+}

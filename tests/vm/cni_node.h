@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The node that cni-rdma works on: virtio NICs with Soft-RoCE links in
+ * exclusive mode, pods that are network namespaces, calls of the plugin. What
+ * the tests believe is read from sysfs, not from the plugin.
+ */
+#ifndef CNI_NODE_H
+#define CNI_NODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define NODE_NICS 2
+#define NODE_TEXT 8192
+#define NODE_STATE_DIR "/var/lib/cni/cni-rdma"
+
+struct node_nic {
+	char pci[16];
+	char netdev[16];
+	char rdma[16];
+	int uverbs; /* number */
+};
+
+extern struct node_nic node_nics[NODE_NICS];
+
+/*
+ * Exclusive mode, one link on each virtio NIC, no state files. Fails the test
+ * when the machine is not made for it. Every test begins here; it also removes what a
+ * failed one left.
+ */
+void node_begin(void);
+void node_begin_shared(void);
+
+/* The NICs and RDMA devices as the host sees them, one line each, always in the same order. */
+void node_snapshot(char *text, size_t size);
+
+/* Runs a program of the guest and returns its exit status; words separated by blanks. */
+int node_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* --- pods ------------------------------------------------------------------ */
+struct pod {
+	char name[24];	/* container ID too */
+	char netns[48]; /* path, as the runtime gives it */
+};
+
+/* Makes and ends a namespace with a name, as a container runtime does. */
+struct pod pod_new(const char *name);
+void pod_end(const struct pod *pod);
+
+/* Runs fn(arg) in a child inside the pod, with the pod's sysfs on /sys; returns its pid. */
+pid_t pod_child(const struct pod *pod, void (*fn)(void *arg), void *arg);
+
+/* What the pod sees: "netdev rdma0 up ..." and "rdma rxe0 on rdma0 uverbs0 gid", one line each, sorted. */
+void pod_snapshot(const struct pod *pod, char *text, size_t size);
+
+/* --- the plugin ------------------------------------------------------------ */
+struct call {
+	const char *verb;
+	const struct pod *pod;
+	const char *device; /* deviceID, or NULL */
+	const char *fault;  /* STEP or STEP:kill, or NULL */
+	const char *extra;  /* more keys of the configuration, ending with a comma, or NULL */
+	int code;	    /* error code in the answer; 0: none */
+	int status;	    /* exit status; 128 + n: signal n */
+	double seconds;
+	char answer[NODE_TEXT]; /* standard output */
+};
+
+/* Starts it; call_end() waits and fills the last four. */
+pid_t call_begin(struct call *call, int *ret_pipe);
+void call_end(struct call *call, pid_t pid, int pipe);
+
+/* Both; returns the error code, 0 when it went well. */
+int call_plugin(struct call *call);
+
+#define CNI(...) call_plugin(&(struct call){ __VA_ARGS__ })
+
+#endif
