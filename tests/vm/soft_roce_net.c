@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The network of the tests: two namespaces, a veth pair between them, a
+ * Soft-RoCE link in each. Laid by the stock tools, without a shell.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "soft_roce.h"
+#include "vm.h"
+
+#define WORDS 32
+
+static int spawn(bool quiet, const char *format, va_list args, pid_t *ret_pid)
+{
+	char command[512], path[64], *words[WORDS + 1] = { 0 }, *at = command;
+
+	vsnprintf(command, sizeof(command), format, args);
+	for (int n = 0; n < WORDS && (words[n] = strsep(&at, " ")); n++)
+		;
+	/* Not by PATH: the guest's first ip is busybox's. */
+	snprintf(path, sizeof(path), "/usr/bin/%s", words[0]);
+	*ret_pid = fork();
+	if (*ret_pid == 0) {
+		if (quiet) {
+			int fd = open("/dev/null", O_WRONLY);
+
+			dup2(fd, STDOUT_FILENO);
+			dup2(fd, STDERR_FILENO);
+		}
+		setenv("PATH", "/usr/bin", 1);
+		execv(path, words);
+		_exit(127);
+	}
+	return *ret_pid < 0 ? -errno : 0;
+}
+
+int net_wait(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) < 0)
+		return -errno;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int net_run(const char *format, ...)
+{
+	va_list args;
+	pid_t pid;
+	int r;
+
+	va_start(args, format);
+	r = spawn(false, format, args, &pid);
+	va_end(args);
+	return r < 0 ? r : net_wait(pid);
+}
+
+pid_t net_spawn(const char *format, ...)
+{
+	va_list args;
+	pid_t pid;
+	int r;
+
+	va_start(args, format);
+	r = spawn(true, format, args, &pid);
+	va_end(args);
+	return r < 0 ? r : pid;
+}
+
+static int net_try(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static int net_try(const char *format, ...)
+{
+	va_list args;
+	pid_t pid;
+	int r;
+
+	va_start(args, format);
+	r = spawn(true, format, args, &pid);
+	va_end(args);
+	return r < 0 ? r : net_wait(pid);
+}
+
+/* RDMA devices of the whole machine: this class knows no namespaces. */
+static int rdma_devices(void)
+{
+	DIR *dir = opendir("/sys/class/infiniband_verbs");
+	struct dirent *e;
+	int n = 0;
+
+	while (dir && (e = readdir(dir)))
+		n += !strncmp(e->d_name, "uverbs", 6);
+	if (dir)
+		closedir(dir);
+	return n;
+}
+
+/* A link is made in the namespace of its netdev, appears in the first one and then moves. */
+static void link_up(const struct side *s)
+{
+	CHECK_EQ(net_run("ip netns exec %s rdma link add %s type rxe netdev v%s", s->netns, s->rdma, s->netns), 0);
+	CHECK_EQ(net_run("rdma dev set %s netns %s", s->rdma, s->netns), 0);
+}
+
+void net_up(void)
+{
+	net_try("ip netns del a");
+	net_try("ip netns del b");
+	/* A namespace takes its netdev with it, and that its link; a moment later. */
+	WAIT_FOR(rdma_devices() == 0, 20);
+	WAIT_FOR(net_try("rdma system set netns exclusive") == 0, 20);
+
+	CHECK_EQ(net_run("ip netns add a"), 0);
+	CHECK_EQ(net_run("ip netns add b"), 0);
+	CHECK_EQ(net_run("ip link add va netns a type veth peer name vb netns b"), 0);
+	CHECK_EQ(net_run("ip -n a addr add 10.9.0.1/24 dev va"), 0);
+	CHECK_EQ(net_run("ip -n b addr add 10.9.0.2/24 dev vb"), 0);
+	CHECK_EQ(net_run("ip -n a link set va up"), 0);
+	CHECK_EQ(net_run("ip -n b link set vb up"), 0);
+	link_up(&side_a);
+	link_up(&side_b);
+}
