@@ -32,7 +32,7 @@ ifneq ($(WERROR),0)
 override CFLAGS += -Werror
 endif
 
-.PHONY: all test demo unit vm e2e fuzz bench lint images driver clean help FORCE host
+.PHONY: all test demo unit interop vm e2e fuzz bench lint images driver clean help FORCE host
 all: $(PROGRAMS:%=$(O)/%) ## Programs of user space, into build/
 
 # --- compile ---------------------------------------------------------------
@@ -85,6 +85,12 @@ unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
 	$(Q)$(if $(UNIT_PICKED),,echo "make unit: no test is called '$(T)'; there are: $(notdir $(UNIT_TESTS))" >&2; exit 2)
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) SAN=$(SAN) V=$(V) $(UNIT_PICKED:%=$(O)/tests/unit/%)
 	$(Q)tests/unit/run $(O) $(UNIT_PICKED:%=$(O)/tests/unit/%)
+
+$(O)/interop-peer: $(O)/obj/tests/interop/peer/peer.o $(O)/libkubelet.a $(O)/libgrpc.a $(O)/libbase.a
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_kubelet) $(LIBS_grpc)
+$(O)/obj/tests/interop/peer/peer.o: | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
+interop: host $(O)/interop-peer ## Our gRPC against grpc-go and the kubelet's generated code (needs Go and its module proxy)
+	$(Q)tests/interop/run $(O)
 
 vm: host ## Driver tests in a small guest with an IOMMU and a real DMA peer (T=name; DEBUG=1: KASAN, lockdep, kmemleak)
 	$(Q)$(LAB) vm $(if $(DEBUG),--debug) $(T)
