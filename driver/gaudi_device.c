@@ -142,6 +142,8 @@ int gaudi_device_register(struct gaudi_device *gdev, u64 size)
 	if (ret)
 		return ret;
 	gdev->drm.accel->kdev->groups = gaudi_sysfs_class_groups;
+	if (gaudi_device_has_ghost(gdev))
+		gdev->state = GAUDI_STATE_DRAINING;
 	ret = drm_dev_register(&gdev->drm, 0);
 	if (ret)
 		return ret;

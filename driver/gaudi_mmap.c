@@ -87,7 +87,7 @@ int gaudi_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	if (check_add_overflow(vma->vm_pgoff, vma_pages(vma), &end) || end > exp->size >> PAGE_SHIFT)
 		return -EINVAL;
 	/* Copy-on-write of page frames is not possible. */
-	if (!(vma->vm_flags & VM_SHARED))
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	/* Other drivers hand their own files' mappings on to here; what counts is the mode of ours. */
 	if (!(dmabuf->file->f_mode & FMODE_WRITE)) {
