@@ -31,6 +31,13 @@ static void event_print(const char *text, size_t len, int probe)
 	const char *name = path ? strrchr(path, '/') : NULL;
 	unsigned number;
 
+	if (name && num_parse_suffix(name + 1, "uverbs", &number) == 0) {
+		const char *action = event_value(text, len, "ACTION");
+
+		printf("%.3f %s %s\n", rc_now(), name + 1, action ? action : "?");
+		(void)fflush(stdout);
+		return;
+	}
 	/* accelN: the name goes into a path below. */
 	if (!state || !name || num_parse_suffix(name + 1, "accel", &number) < 0)
 		return;

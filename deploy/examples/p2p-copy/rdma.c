@@ -246,7 +246,6 @@ static int command_watch(struct state *s, const struct words *w, int *fd, struct
 		return reply_bad(reply, "seed");
 	watch.transfer.opcode = IBV_WR_RDMA_READ;
 	watch.transfer.chunk = (uint32_t)watch.transfer.length;
-	watch.started = rc_now();
 	s->watch = watch;
 	reply_add(reply, "ok");
 	return 0;
@@ -261,8 +260,8 @@ static int command_watch_status(struct state *s, const struct words *w, int *fd,
 	reply_add(reply, "ok active=%d reads=%" PRIu64 " matching=%" PRIu64 " failed=%d", watch->active,
 		  watch->reads, watch->matching, watch->failed);
 	if (watch->failed)
-		reply_add(reply, " status=%s after=%.3f leaked=%d", rc_status_name(watch->status),
-			  watch->failed_after, watch->leaked);
+		reply_add(reply, " status=%s failed_at=%.3f leaked=%d", rc_status_name(watch->status),
+			  watch->failed_at, watch->leaked);
 	return 0;
 }
 
@@ -279,7 +278,7 @@ static void watch_failed(struct watch *watch, enum ibv_wc_status status)
 	watch->active = false;
 	watch->failed = true;
 	watch->status = status;
-	watch->failed_after = rc_now() - watch->started;
+	watch->failed_at = rc_now();
 }
 
 bool watch_step(struct watch *watch)
@@ -312,6 +311,7 @@ bool watch_step(struct watch *watch)
 		return false;
 	}
 	watch->reads++;
+	watch->last_read = rc_now();
 	r = pattern_compare(into, watch->transfer.length, watch->seed, &first);
 	if (r == 0 && first == watch->transfer.length)
 		watch->matching++;

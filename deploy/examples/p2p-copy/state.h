@@ -45,13 +45,13 @@ struct watch {
 	struct slot *into;
 	struct rc_transfer transfer;
 	uint64_t seed;
-	double started, posted_at;
 	uint64_t reads;	   /* that succeeded */
 	uint64_t matching; /* of these, those that brought the pattern */
 	bool failed;
 	enum ibv_wc_status status;
-	double failed_after; /* seconds since the start */
-	bool leaked;	     /* the read that failed brought bytes nevertheless */
+	double last_read; /* when the last read succeeded, monotonic clock */
+	double failed_at; /* when the failure was seen */
+	bool leaked;	  /* the read that failed brought bytes nevertheless */
 };
 
 struct state {

@@ -254,6 +254,16 @@ class Node(Guest):
         with open(local, 'wb') as f:
             f.write(data)
 
+    def forward(self, remote):
+        """A Unix socket of the guest, reachable as one of this machine; returns its path."""
+        local = '%s/s%d' % (self.run_dir, time.monotonic_ns() // 1000)
+        self.run('true')  # the connection that carries it
+        done = subprocess.run(self._ssh('-O', 'forward', '-L', '%s:%s' % (local, remote)), stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, timeout=60, check=False)
+        if done.returncode:
+            raise GuestError('cannot forward %s: %s' % (remote, done.stdout.decode(errors='replace').strip()))
+        return local
+
     # --- pods ------------------------------------------------------------
     def load_image(self, tar):
         """Gives containerd a docker-archive of this machine."""

@@ -48,8 +48,11 @@ node_layer_make() {
 	kernel=$(cat "$base/kernel")
 	rm -rf -- "$tree" && mkdir -p "$tree/lib/modules/$kernel" "$tree/opt/cni/bin" "$tree/usr/share/gaudi-p2p/images" || return 1
 	cp -a "$LAB_NODE_DIR/rootfs/." "$tree/" || return 1
+	# What a node of a user gets, as it is.
+	install -D -m 644 "$LAB_ROOT/deploy/host/etc/modprobe.d/gaudi-p2p.conf" "$tree/etc/modprobe.d/gaudi-p2p.conf" || return 1
 	install -m 755 "$LAB_ROOT/build/lab/static/cni-rdma" "$tree/opt/cni/bin/" || return 1
 	install -D -m 755 "$LAB_ROOT/build/lab/static/podresources" "$tree/usr/local/bin/podresources" || return 1
+	install -m 755 "$LAB_ROOT/build/lab/shared/p2p-copy" "$tree/usr/local/bin/" || return 1
 	for file in ptp host-local loopback; do ln -s "/usr/lib/cni/$file" "$tree/opt/cni/bin/$file" || return 1; done
 	cp "$LAB_ROOT"/build/images/*.tar "$tree/usr/share/gaudi-p2p/images/" || return 1
 	# The index of the modules is made here, because depmod is slow in the guest.
