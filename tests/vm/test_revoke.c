@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Export and revoke, with a peer that does real DMA behind an IOMMU.
+ *
+ * vm-modules: edu_peer
+ */
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "card.h"
+#include "vm.h"
+
+#define EMULATED "emulated=1"
+#define FAULT "DMAR:.*PTE .* not set|DMAR:.*fault"
+#define MIB (1u << 20)
+
+static const char secret[] = "the owner's secret";
+
+static void check_reaches_card(uint32_t kind)
+{
+	char back[sizeof(secret)] = "";
+	struct card_buffer buffer;
+	int peer;
+
+	card_buffer_make(&buffer, 0, MIB);
+	CHECK(host_is_zero(0, 0, 0));
+	peer = peer_of(buffer.dmabuf, kind, 0);
+	CHECK_EQ(peer_write(peer, 0x12340, secret, sizeof(secret)), 0);
+	CHECK_MSG(host_find(0, secret) >= 0, "what the peer wrote is not in the card's memory");
+	CHECK_EQ(peer_read(peer, 0x12340, back, sizeof(back)), 0);
+	CHECK_EQ(memcmp(back, secret, sizeof(secret)), 0);
+	CHECK_EQ(host_find(1, secret), -1);
+}
+
+TEST(dynamic_importer_reaches_card_memory, .driver = EMULATED)
+{
+	check_reaches_card(EDU_PEER_DYNAMIC);
+}
+
+TEST(pinned_revocable_importer_reaches_card_memory, .driver = EMULATED)
+{
+	check_reaches_card(EDU_PEER_PINNED_REVOCABLE);
+}
+
+TEST(pinned_importer_reaches_card_memory_under_hold, .driver = EMULATED " nonrevocable=hold")
+{
+	check_reaches_card(EDU_PEER_PINNED);
+}
+
+/* After the lease ended the peer's old address leads nowhere, in hardware. */
+static void check_fault_after_close(uint32_t kind)
+{
+	char back[sizeof(secret)] = "";
+	struct edu_peer_state state;
+	struct card_buffer buffer;
+	int peer;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, kind, 0);
+	CHECK_EQ(peer_write(peer, 0, secret, sizeof(secret)), 0);
+	CHECK(host_find(0, secret) >= 0);
+
+	host_expect_log(FAULT);
+	close(buffer.fd);
+	peer_state(peer, &state);
+	CHECK_EQ(state.invalidations, 1);
+	CHECK_EQ(state.mapped, 0);
+	CHECK_EQ(state.pinned, 0);
+	WAIT_FOR(card_state_is(0, "free"), 30);
+	CHECK(host_is_zero(0, 0, 0));
+
+	CHECK_EQ(peer_write(peer, 0, "x", 1), 0);
+	CHECK_MSG(host_is_zero(0, 0, 0), "a DMA after revoke changed the card's memory");
+	/* The same for reading: whatever the bus answers, it is not memory of the card. */
+	host_plant(0, 0, 0, 0x77);
+	CHECK_EQ(peer_read(peer, 0, back, sizeof(back)), 0);
+	CHECK_MSG(back[0] != 0x77, "a DMA after revoke read the card's memory");
+	CHECK_EQ(peer_map(peer), -ENODEV);
+	host_plant(0, 0, 0, 0);
+}
+
+TEST(dma_after_revoke_faults_and_memory_is_unchanged_dynamic, .driver = EMULATED)
+{
+	check_fault_after_close(EDU_PEER_DYNAMIC);
+}
+
+TEST(dma_after_revoke_faults_and_memory_is_unchanged_pinned, .driver = EMULATED)
+{
+	check_fault_after_close(EDU_PEER_PINNED_REVOCABLE);
+}
+
+TEST(revoke_ioctl_takes_memory_from_importers_and_keeps_the_lease, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	uint64_t handle;
+	int peer, other;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, 0);
+	CHECK_EQ(peer_write(peer, 0, secret, sizeof(secret)), 0);
+
+	host_expect_log(FAULT);
+	CHECK_EQ(card_revoke_all(buffer.fd), 1);
+	CHECK_EQ(card_revoke_all(buffer.fd), 0);
+	CHECK_EQ(peer_write(peer, 0, "xxxxxxxx", 8), 0);
+	CHECK_MSG(host_find(0, secret) >= 0, "a DMA after revoke changed the card's memory");
+	CHECK_EQ(peer_map(peer), -ENODEV);
+	other = peer_open();
+	CHECK_EQ(peer_attach(other, buffer.dmabuf, EDU_PEER_DYNAMIC, 0), -ENODEV);
+
+	CHECK(card_state_is(0, "owned"));
+	CHECK_EQ(card_alloc(buffer.fd, MIB, 0, &handle), 0);
+	/* Revoked and held by nobody: the mapping can go although the dma-buf is open. */
+	CHECK_EQ(card_unmap(buffer.fd, buffer.va), 0);
+	CHECK_EQ(card_free(buffer.fd, buffer.handle), 0);
+}
+
+TEST(nonrevocable_importer_is_refused, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	int peer = peer_open();
+	char policy[32];
+
+	CHECK(vm_read("/sys/module/gaudi_p2p/parameters/nonrevocable", policy, sizeof(policy)) > 0);
+	CHECK_EQ(strcmp(policy, "refuse"), 0);
+	card_buffer_make(&buffer, 0, MIB);
+	CHECK_EQ(peer_attach(peer, buffer.dmabuf, EDU_PEER_PINNED, 0), -EOPNOTSUPP);
+	/* The same importer may come back as one that can revoke. */
+	CHECK_EQ(peer_attach(peer, buffer.dmabuf, EDU_PEER_PINNED_REVOCABLE, 0), 0);
+	CHECK_EQ(peer_map(peer), 0);
+}
+
+TEST(nonrevocable_policy_can_be_changed_at_run_time, .driver = EMULATED)
+{
+	static const char path[] = "/sys/module/gaudi_p2p/parameters/nonrevocable";
+	struct card_buffer buffer;
+	int peer = peer_open();
+
+	card_buffer_make(&buffer, 0, MIB);
+	CHECK_EQ(vm_write(path, "hold"), 0);
+	CHECK_EQ(peer_attach(peer, buffer.dmabuf, EDU_PEER_PINNED, 0), 0);
+	CHECK_EQ(peer_detach(peer), 0);
+	CHECK_EQ(vm_write(path, "refuse\n"), 0);
+	CHECK_EQ(peer_attach(peer, buffer.dmabuf, EDU_PEER_PINNED, 0), -EOPNOTSUPP);
+	CHECK_EQ(vm_write(path, "perhaps"), -EINVAL);
+	CHECK_EQ(vm_write(path, ""), 0);
+	CHECK_EQ(peer_attach(peer, buffer.dmabuf, EDU_PEER_PINNED, 0), -EOPNOTSUPP);
+}
+
+TEST(held_device_drains_until_importer_lets_go, .driver = EMULATED " nonrevocable=hold")
+{
+	char back[sizeof(secret)] = "", reason[128];
+	struct card_buffer buffer;
+	int64_t where;
+	int peer, fd;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_PINNED, 0);
+	CHECK_EQ(peer_write(peer, 0, secret, sizeof(secret)), 0);
+	close(buffer.dmabuf);
+	close(buffer.fd);
+
+	CHECK(card_state_is(0, "draining"));
+	CHECK(card_attribute(0, "reason", reason, sizeof(reason)) > 0);
+	vm_note("reason: %s", reason);
+	CHECK_EQ(card_open(0, O_NONBLOCK), -EBUSY);
+	vm_sleep(1);
+	CHECK(card_state_is(0, "draining"));
+	/* It still reads the old owner's memory, and nobody else's can be there. */
+	where = host_find(0, secret);
+	CHECK_MSG(where >= 0, "memory was scrubbed under an importer that still maps it");
+	CHECK_EQ(peer_read(peer, 0, back, sizeof(back)), 0);
+	CHECK_EQ(memcmp(back, secret, sizeof(secret)), 0);
+
+	CHECK_EQ(peer_unmap(peer), 0);
+	WAIT_FOR(card_state_is(0, "free"), 30);
+	CHECK(host_is_zero(0, 0, 0));
+	CHECK(card_attribute(0, "reason", reason, sizeof(reason)) == 0);
+	fd = card_open(0, O_NONBLOCK);
+	CHECK_MSG(fd >= 0, "free, but cannot be opened: %s", strerror(-fd));
+}
+
+TEST(slow_importer_delays_the_device_and_close_does_not_wait, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	double start;
+	int peer, fd;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, 3000);
+	CHECK_EQ(peer_write(peer, 0, secret, sizeof(secret)), 0);
+	start = vm_now();
+	close(buffer.fd);
+	CHECK_MSG(vm_now() - start < 1.5, "close waited %.1f s for an importer", vm_now() - start);
+	CHECK(card_state_is(0, "draining"));
+	CHECK_MSG(host_find(0, secret) >= 0, "memory was scrubbed under an importer that still maps it");
+	/* open waits for the drain and the scrub. */
+	fd = card_open(0, 0);
+	CHECK_MSG(fd >= 0, "open did not wait: %s", strerror(-fd));
+	CHECK(vm_now() - start >= 2.5);
+	CHECK(host_is_zero(0, 0, 0));
+}
+
+TEST(open_gives_up_after_open_wait_s, .driver = EMULATED " open_wait_s=2")
+{
+	struct card_buffer buffer;
+	double start;
+	int peer;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, EDU_PEER_NEVER);
+	close(buffer.fd);
+	start = vm_now();
+	CHECK_EQ(card_open(0, 0), -EBUSY);
+	CHECK_MSG(vm_now() - start >= 1.9, "open gave up after %.1f s", vm_now() - start);
+	CHECK_EQ(peer_unmap(peer), 0);
+	WAIT_FOR(card_state_is(0, "free"), 30);
+}
+
+TEST(detach_of_an_importer_frees_the_device, .driver = EMULATED " nonrevocable=hold")
+{
+	struct card_buffer buffer;
+	int peer;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_PINNED, 0);
+	close(buffer.fd);
+	CHECK(card_state_is(0, "draining"));
+	/* As the death of the importing process does: all at once. */
+	close(peer);
+	close(buffer.dmabuf);
+	WAIT_FOR(card_state_is(0, "free"), 30);
+	CHECK(host_is_zero(0, 0, 0));
+}
+
+TEST(one_slow_importer_of_two_exports_holds_the_device, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	int first, second, more;
+
+	card_buffer_make(&buffer, 0, MIB);
+	more = card_export(buffer.fd, buffer.va, MIB / 2, MIB / 2);
+	CHECK(more >= 0);
+	first = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, 0);
+	second = peer_of(more, EDU_PEER_DYNAMIC, EDU_PEER_NEVER);
+	close(buffer.fd);
+	CHECK_EQ(peer_map(first), -ENODEV);
+	vm_sleep(0.5);
+	CHECK(card_state_is(0, "draining"));
+	CHECK_EQ(peer_unmap(second), 0);
+	WAIT_FOR(card_state_is(0, "free"), 30);
+}
