@@ -272,6 +272,29 @@ static int rdma_move_out(void *arg)
 	return r < 0 ? r : rdmanl_move(chan, out->index, out->host_netns_fd);
 }
 
+/*
+ * A link that was made for the netdev in the pod and never moved there. It would
+ * die with the netdev's move, but in its own time, and hold its name meanwhile.
+ */
+static int stray_link_down(const struct move *move, const struct state_nic *nic, uint64_t *since)
+{
+	struct rdmanl_device device;
+	struct rdmanl_port port;
+	int r;
+
+	r = rdmanl_find(move->host->rdma, nic->rdma, &device);
+	if (r < 0 || device.node_guid != nic->node_guid)
+		return 0;
+	r = rdmanl_port(move->host->rdma, device.index, &port);
+	if (r < 0 || port.ndev_index)
+		return 0; /* its netdev is on the host, where it belongs */
+	r = rdmanl_del_link(move->host->rdma, device.index);
+	if (r < 0)
+		return log_error_errno(r, "%s: cannot take down link %s", move->who, nic->rdma);
+	step_done(move, since, "took down link %s, which had not reached the pod", nic->rdma);
+	return 0;
+}
+
 /* The RDMA device first: whatever else fails, its regions are then gone. */
 static int rdma_out_of_pod(const struct move *move, const struct state_nic *nic, unsigned netdev_index,
 			   uint64_t *since)
@@ -286,6 +309,8 @@ static int rdma_out_of_pod(const struct move *move, const struct state_nic *nic,
 		if (r == 0 && device.node_guid != nic->node_guid)
 			r = -ENODEV; /* a namesake on another netdev */
 	}
+	if (r == -ENODEV && nic->soft)
+		return stray_link_down(move, nic, since);
 	if (r == -ENODEV)
 		return 0;
 	if (r == 0 && nic->soft) {
@@ -396,6 +421,20 @@ static int clear_old_link(const struct move *move, const struct state_nic *nic)
 	return r == -ENODEV ? 0 : r;
 }
 
+/* A link that is being taken apart is in no list any more, but still has its name: ENFILE, for a moment. */
+static int add_link_again(const struct move *move, const struct state_nic *nic, const char *netdev)
+{
+	uint64_t deadline = now_us() + LINK_GONE_MS * 1000;
+	int r;
+
+	for (;;) {
+		r = rdmanl_add_link(move->host->rdma, nic->rdma, LINK_TYPE, netdev);
+		if (r != -ENFILE || now_us() >= deadline)
+			return r;
+		pause_ms(POLL_MS);
+	}
+}
+
 static int restore_rdma(const struct move *move, const struct state_nic *nic, const struct rtlink *link,
 			uint64_t *since, struct rdmanl_device *ret_device)
 {
@@ -421,7 +460,7 @@ static int restore_rdma(const struct move *move, const struct state_nic *nic, co
 	/* Only now are the numbers of the old link and of its like known to be free. */
 	if (numbers_fill(move->host, nic->uverbs) < 0)
 		log_warning("%s: cannot occupy the free numbers below %s", move->who, nic->uverbs);
-	r = rdmanl_add_link(move->host->rdma, nic->rdma, LINK_TYPE, link->name);
+	r = add_link_again(move, nic, link->name);
 	if (r == 0)
 		r = rdmanl_find(move->host->rdma, nic->rdma, ret_device);
 	if (r < 0)
