@@ -19,6 +19,8 @@ cmd_vm() {
 	kernel=$(newest_kernel)
 	root=$(buildroot_path)
 	mapfile -t modules < <(vm_modules "$kernel")
+	stage "cni-rdma that can be told to fail" in_buildroot make -j2 STATIC=1 O=build/lab/faults CPPFLAGS=-DCNI_RDMA_FAULTS \
+		build/lab/faults/cni-rdma || die "cni-rdma does not compile: the compiler's words are above"
 	stage "test guest" in_buildroot "$LAB_ROOT/tests/vm/build.py" build/vm "$kernel" "/lib/modules/$kernel" "${modules[@]}" ||
 		die "the test guest could not be built: the reason is above"
 	accel=$("$LAB_DIR/guest.py" "$LAB_CACHE" "$root" "$kernel") || die "the probe for KVM failed"

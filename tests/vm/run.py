@@ -22,6 +22,7 @@ from guest import GuestError  # noqa: E402
 RESULTS = os.path.join(ROOT, 'build/results')
 CARD_SIZE = 64 << 20
 CARDS = 2
+NICS = 2
 # An emulated CPU on a busy machine is slow; deadlines are for hangs, not for speed.
 PATIENCE = float(os.environ.get('GAUDI_P2P_PATIENCE', '3'))
 # A DMA that the IOMMU stops is news unless the test expects it.
@@ -49,6 +50,9 @@ class VmGuest(guest.Guest):
             self._devices += guest.card_arguments(i, path, CARD_SIZE, 'rp%d' % i)
         self._devices += ['-device', 'pcie-root-port,id=rpedu,bus=pcie.0,chassis=9,slot=9,addr=0x18',
                           '-device', 'edu,id=edu,dma_mask=0xffffffffffffffff,bus=rpedu']
+        for i in range(NICS):  # on one hub, so that they reach each other
+            self._devices += ['-netdev', 'hubport,id=hub%d,hubid=0' % i,
+                              '-device', 'virtio-net-pci,netdev=hub%d,mac=52:54:00:0a:00:%02x,romfile=' % (i, i)]
         self.loaded = set()
         self._said_ready = False
         self.expected = []
