@@ -17,8 +17,11 @@
 /* struct edu_peer_attach.delay_ms: unmap only by EDU_PEER_UNMAP, EDU_PEER_DETACH or close. */
 #define EDU_PEER_NEVER (~0U)
 
-/* The largest DMA that the device does at once. */
-#define EDU_PEER_DMA_MAX 4096
+/*
+ * The largest DMA that the device does at once. Not its whole buffer of 4096 bytes: QEMU aborts on a DMA that reaches the
+ * buffer's last byte.
+ */
+#define EDU_PEER_DMA_MAX 2048
 
 /**
  * struct edu_peer_attach - attach to a dma-buf
