@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "../unit.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../../device-plugin/core.h"
+#include "../../../device-plugin/grant.h"
+#include "../../../device-plugin/links.h"
+#include "../fakefs.h"
+#include "base/log.h"
+
+#define TREES "tests/unit/sysfs/trees/"
+#define LAB_GAUDI0 "sys/devices/pci0000:00/0000:00:03.0/0000:01:00.0/0000:02:00.0/0000:03:00.0"
+
+struct fixture {
+	struct fakefs *fs;
+	struct core core;
+	char why[256];
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct core_options options = { .mode = "paired" };
+
+	f->fs = fakefs_new();
+	core_init(&f->core, &options, NULL, 1000);
+	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	core_done(&f->core);
+	fakefs_free(f->fs);
+	free(f);
+	return 0;
+}
+
+static int scan(struct fixture *f, uint64_t now_ms)
+{
+	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
+	struct inventory *inv = NULL;
+
+	assert_int_equal(sysfs_root_open(&root, fakefs_join(f->fs, "sys")), 0);
+	assert_int_equal(inventory_scan(&root, &inv), 0);
+	return core_update(&f->core, inv, now_ms);
+}
+
+static int load(struct fixture *f, const char *tree)
+{
+	fakefs_load(f->fs, tree);
+	return scan(f, 1000);
+}
+
+static const struct grant_node *node_at(const struct grant *grant, const char *container_path)
+{
+	for (size_t i = 0; i < grant->n_node; i++)
+		if (strcmp(grant->node[i].container_path, container_path) == 0)
+			return &grant->node[i];
+	return NULL;
+}
+
+static void assert_node(const struct grant *grant, const char *container_path, const char *host_path)
+{
+	const struct grant_node *node = node_at(grant, container_path);
+
+	assert_non_null(node);
+	assert_string_equal(node->host_path, host_path);
+}
+
+static void assert_env(const struct grant *grant, const char *name, const char *value)
+{
+	const char *got = grant_find_env(grant, name);
+
+	if (!value) {
+		assert_null(got);
+		return;
+	}
+	assert_non_null(got);
+	assert_string_equal(got, value);
+}
+
+/* --- what a container gets --------------------------------------------------- */
+
+static void one_gaudi_comes_with_its_nic(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(grant_done) struct grant grant = {};
+	const char *ids[] = { "0000:07:00.0" };
+
+	(void)load(f, TREES "lab.tree");
+	assert_int_equal(grant_build(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), 0);
+	assert_int_equal(grant.n_node, 4);
+	assert_node(&grant, "/dev/accel/accel1", "/dev/gaudi/by-id/0000:07:00.0/accel");
+	assert_node(&grant, "/dev/accel/accel_controlD1", "/dev/gaudi/by-id/0000:07:00.0/control");
+	assert_node(&grant, "/dev/infiniband/uverbs1", "/dev/gaudi/by-id/0000:07:00.0/uverbs");
+	assert_node(&grant, "/dev/infiniband/rdma_cm", "/dev/infiniband/rdma_cm");
+	assert_env(&grant, "HABANA_VISIBLE_DEVICES", "1");
+	assert_env(&grant, "HL_VISIBLE_DEVICES", "/dev/accel/accel1");
+	assert_env(&grant, "HL_VISIBLE_DEVICES_UUID", "0000:07:00.0");
+	assert_env(&grant, "HABANA_VISIBLE_MODULES", "1");
+	assert_env(&grant, "GAUDI_P2P_PAIRS", "/dev/accel/accel1=/dev/infiniband/uverbs1");
+}
+
+static void all_gaudis_come_without_module_ids_in_any_order(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(grant_done) struct grant grant = {}, turned = {};
+	const char *ids[] = { "0000:03:00.0", "0000:07:00.0" }, *back[] = { "0000:07:00.0", "0000:03:00.0" };
+
+	(void)load(f, TREES "lab.tree");
+	assert_int_equal(grant_build(&f->core, NULL, ids, 2, &grant, f->why, sizeof(f->why)), 0);
+	assert_int_equal(grant_build(&f->core, NULL, back, 2, &turned, f->why, sizeof(f->why)), 0);
+	assert_int_equal(grant.n_node, 7); /* rdma_cm once */
+	assert_env(&grant, "HABANA_VISIBLE_DEVICES", "0,1");
+	assert_env(&grant, "HABANA_VISIBLE_MODULES", NULL);
+	assert_env(&grant, "GAUDI_P2P_PAIRS",
+		   "/dev/accel/accel0=/dev/infiniband/uverbs0,/dev/accel/accel1=/dev/infiniband/uverbs1");
+	assert_env(&turned, "HL_VISIBLE_DEVICES", grant_find_env(&grant, "HL_VISIBLE_DEVICES"));
+	for (size_t i = 0; i < grant.n_node; i++)
+		assert_string_equal(grant.node[i].host_path, turned.node[i].host_path);
+}
+
+static void serials_are_told_and_the_second_of_a_switch_is_alone(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(grant_done) struct grant grant = {};
+	const char *ids[] = { "AM00000002", "AM00000003" };
+
+	(void)load(f, TREES "eight-four.tree");
+	assert_int_equal(grant_build(&f->core, NULL, ids, 2, &grant, f->why, sizeof(f->why)), 0);
+	assert_env(&grant, "HL_VISIBLE_DEVICES_UUID", "AM00000002,AM00000003");
+	assert_env(&grant, "HABANA_VISIBLE_MODULES", "3,6");
+	assert_env(&grant, "GAUDI_P2P_PAIRS", "/dev/accel/accel2=/dev/infiniband/uverbs1");
+	assert_node(&grant, "/dev/accel/accel3", "/dev/gaudi/by-id/AM00000003/accel");
+	assert_null(node_at(&grant, "/dev/infiniband/uverbs2"));
+}
+
+static void numbers_beyond_nine_are_whole(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(grant_done) struct grant grant = {};
+	const char *ids[] = { "0000:0b:00.0", "0000:02:00.0" };
+
+	(void)load(f, TREES "twelve.tree");
+	assert_int_equal(grant_build(&f->core, NULL, ids, 2, &grant, f->why, sizeof(f->why)), 0);
+	assert_env(&grant, "HABANA_VISIBLE_DEVICES", "1,10");
+	assert_env(&grant, "HABANA_VISIBLE_MODULES", "1,10");
+	assert_env(&grant, "GAUDI_P2P_PAIRS", NULL);
+	assert_node(&grant, "/dev/accel/accel10", "/dev/gaudi/by-id/0000:0b:00.0/accel");
+	assert_null(node_at(&grant, "/dev/infiniband/rdma_cm"));
+}
+
+static bool no_links(const char *id, void *data)
+{
+	(void)id;
+	(void)data;
+	return false;
+}
+
+static void without_links_the_plain_nodes_are_given(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(grant_done) struct grant grant = {};
+	struct grant_options options = { .has_links = no_links };
+	const char *ids[] = { "0000:07:00.0" };
+
+	(void)load(f, TREES "lab.tree");
+	assert_int_equal(grant_build(&f->core, &options, ids, 1, &grant, f->why, sizeof(f->why)), 0);
+	assert_node(&grant, "/dev/accel/accel1", "/dev/accel/accel1");
+	assert_node(&grant, "/dev/infiniband/uverbs1", "/dev/infiniband/uverbs1");
+}
+
+static void impossible_requests_are_refused_by_name(void **state)
+{
+	struct fixture *f = *state;
+	struct grant grant = {};
+	const char *twice[] = { "0000:07:00.0", "0000:07:00.0" }, *unknown[] = { "0000:03:00.0", "nobody" };
+
+	(void)load(f, TREES "lab.tree");
+	assert_int_equal(grant_build(&f->core, NULL, twice, 0, &grant, f->why, sizeof(f->why)), -EINVAL);
+	assert_int_equal(grant_build(&f->core, NULL, twice, 2, &grant, f->why, sizeof(f->why)), -EINVAL);
+	assert_non_null(strstr(f->why, "0000:07:00.0"));
+	assert_int_equal(grant_build(&f->core, NULL, unknown, 2, &grant, f->why, sizeof(f->why)), -ENOENT);
+	assert_non_null(strstr(f->why, "nobody"));
+	assert_null(grant.node);
+}
+
+static void a_draining_device_is_given_a_lost_one_not(void **state)
+{
+	struct fixture *f = *state;
+	struct grant grant = {};
+	const char *ids[] = { "0000:03:00.0" };
+
+	(void)load(f, TREES "lab.tree");
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "draining\n");
+	(void)scan(f, 2000);
+	assert_int_equal(grant_build(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), 0);
+	grant_done(&grant);
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "lost\n");
+	fakefs_put(f->fs, LAB_GAUDI0 "/reason", "reads return all ones\n");
+	(void)scan(f, 2001);
+	assert_int_equal(grant_build(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), -ENODEV);
+	assert_non_null(strstr(f->why, "all ones"));
+	fakefs_remove(f->fs, "sys/class/accel/accel0");
+	(void)scan(f, 2002);
+	assert_int_equal(grant_build(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), -ENODEV);
+	assert_non_null(strstr(f->why, "gone"));
+}
+
+/* --- over time --------------------------------------------------------------- */
+
+static void readiness_follows_the_lease(void **state)
+{
+	static const struct {
+		const char *text;
+		enum core_ready ready;
+	} cases[] = {
+		{ "free\n", CORE_READY },	{ "owned\n", CORE_WAIT },    { "draining\n", CORE_WAIT },
+		{ "scrubbing\n", CORE_WAIT }, { "nonsense\n", CORE_WAIT }, { "lost\n", CORE_NEVER },
+	};
+	struct fixture *f = *state;
+
+	(void)load(f, TREES "lab.tree");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		fakefs_put(f->fs, LAB_GAUDI0 "/state", cases[i].text);
+		(void)scan(f, 2000);
+		assert_int_equal(core_is_ready(&f->core, "0000:03:00.0", f->why, sizeof(f->why)), cases[i].ready);
+	}
+	assert_int_equal(core_is_ready(&f->core, "nobody", f->why, sizeof(f->why)), CORE_NEVER);
+}
+
+static void a_vanished_device_stays_listed_for_a_while(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)load(f, TREES "lab.tree");
+	fakefs_remove(f->fs, "sys/class/accel/accel0");
+	(void)scan(f, 5000);
+	assert_int_equal(f->core.n_device, 2);
+	assert_false(core_find(&f->core, "0000:03:00.0")->health.healthy);
+	assert_non_null(core_nic_of(&f->core, "0000:03:00.0"));
+	assert_int_equal(core_next_ms(&f->core, 5000), HEALTH_VANISHED_MS);
+	(void)scan(f, 5000 + HEALTH_VANISHED_MS);
+	assert_int_equal(f->core.n_device, 1);
+	(void)scan(f, 5001 + HEALTH_VANISHED_MS);
+	assert_null(core_nic_of(&f->core, "0000:03:00.0"));
+}
+
+static void move_link_0_away(struct fixture *f, bool into_pod)
+{
+	fakefs_remove(f->fs, "sys/class/infiniband/rxe0");
+	fakefs_remove(f->fs, "sys/class/net/enp4s0");
+	if (!into_pod)
+		fakefs_remove(f->fs, "sys/class/infiniband_verbs/uverbs0");
+}
+
+static void a_link_made_anew_by_a_move_keeps_its_pair(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)load(f, TREES "lab.tree");
+	move_link_0_away(f, false); /* the moment between delete and add */
+	assert_false(scan(f, 2000) & CORE_PAIRS);
+	fakefs_put(f->fs, "sys/class/infiniband_verbs/uverbs0/ibdev", "rxe0\n"); /* now in the pod */
+	assert_false(scan(f, 3000) & CORE_PAIRS);
+	assert_false(scan(f, 3000 + 10 * CORE_NIC_MISSING_MS) & CORE_PAIRS);
+	assert_string_equal(core_nic_of(&f->core, "0000:03:00.0")->uverbs, "uverbs0");
+}
+
+static void a_nic_that_stays_away_loses_its_place_unless_in_use(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)load(f, TREES "lab.tree");
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "owned\n");
+	move_link_0_away(f, false);
+	(void)scan(f, 2000);
+	assert_false(scan(f, 2000 + CORE_NIC_MISSING_MS) & CORE_PAIRS);
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "free\n");
+	assert_true(scan(f, 2001 + CORE_NIC_MISSING_MS) & CORE_PAIRS);
+	assert_null(core_nic_of(&f->core, "0000:03:00.0"));
+}
+
+static void after_a_restart_pairs_wait_for_late_devices(void **state)
+{
+	struct fixture *f = *state;
+	struct pairs *old = pairs_new("paired");
+	struct pairs_nic nic = { .pci = "0000:08:00.0", .rdma = "rxe1", .uverbs = "uverbs1" };
+	struct core_options options = { .mode = "paired" };
+
+	/* Crossed on purpose: only what was persisted explains it. */
+	assert_int_equal(pairs_add(old, "0000:03:00.0", &nic), 0);
+	core_done(&f->core);
+	core_init(&f->core, &options, old, 1000);
+	fakefs_mkdir(f->fs, "sys");
+	(void)scan(f, 1000);
+	assert_string_equal(core_nic_of(&f->core, "0000:03:00.0")->rdma, "rxe1");
+	fakefs_load(f->fs, TREES "lab.tree");
+	(void)scan(f, 2000);
+	assert_string_equal(core_nic_of(&f->core, "0000:03:00.0")->rdma, "rxe1");
+	assert_string_equal(core_nic_of(&f->core, "0000:07:00.0")->rdma, "rxe0");
+}
+
+static void an_allocated_device_keeps_its_pair_until_it_was_used(void **state)
+{
+	struct fixture *f = *state;
+	struct device *device;
+
+	(void)load(f, TREES "lab.tree");
+	device = core_find(&f->core, "0000:03:00.0");
+	device->is_allocated = true;
+	(void)scan(f, 2000);
+	assert_true(core_find(&f->core, "0000:03:00.0")->is_allocated); /* not opened yet */
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "owned\n");
+	(void)scan(f, 3000);
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "scrubbing\n");
+	(void)scan(f, 4000);
+	assert_true(core_find(&f->core, "0000:03:00.0")->is_allocated);
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "free\n");
+	(void)scan(f, 5000);
+	assert_false(core_find(&f->core, "0000:03:00.0")->is_allocated);
+}
+
+static void left_over_nics_are_handed_out_by_themselves(void **state)
+{
+	struct fixture *f = *state;
+	struct core_options options = { .mode = "separate" };
+	_cleanup_(grant_done) struct grant grant = {};
+	const char *ids[] = { "0000:08:00.0" };
+
+	(void)load(f, TREES "lab.tree");
+	assert_int_equal(f->core.n_nic, 0);
+	core_done(&f->core);
+	core_init(&f->core, &options, NULL, 1000);
+	(void)scan(f, 2000);
+	assert_int_equal(f->core.n_nic, 2);
+	assert_null(core_nic_of(&f->core, "0000:03:00.0"));
+	assert_int_equal(grant_build_nics(&f->core, ids, 1, &grant, f->why, sizeof(f->why)), 0);
+	assert_int_equal(grant.n_node, 2);
+	assert_node(&grant, "/dev/infiniband/uverbs1", "/dev/infiniband/uverbs1");
+	assert_env(&grant, "GAUDI_P2P_RDMA", "/dev/infiniband/uverbs1");
+	/* Inside a pod it stays listed and healthy. */
+	move_link_0_away(f, true);
+	(void)scan(f, 3000);
+	assert_int_equal(f->core.n_nic, 2);
+	assert_int_equal(core_find_nic(&f->core, "0000:04:00.0")->missing_ms, 0);
+	ids[0] = "0000:03:00.0";
+	assert_int_equal(grant_build_nics(&f->core, ids, 1, &grant, f->why, sizeof(f->why)), -ENOENT);
+}
+
+static void preference_is_never_an_error(void **state)
+{
+	struct fixture *f = *state;
+	const char *available[] = { "nobody", "AM00000007", "AM00000000", "AM00000006", "AM00000006" }, *must[] = { "AM00000007" };
+	const char *chosen[5];
+
+	(void)load(f, TREES "eight-four.tree");
+	assert_int_equal(core_prefer(&f->core, available, 5, NULL, 0, 2, chosen), 2);
+	assert_string_equal(chosen[0], "AM00000006");
+	assert_string_equal(chosen[1], "AM00000007");
+	assert_int_equal(core_prefer(&f->core, available, 5, must, 1, 1, chosen), 1);
+	assert_string_equal(chosen[0], "AM00000007");
+	assert_int_equal(core_prefer(&f->core, available, 5, NULL, 0, 9, chosen), 4);
+	assert_int_equal(core_prefer(&f->core, available, 0, NULL, 0, 2, chosen), 0);
+	assert_int_equal(core_prefer(&f->core, available, 5, NULL, 0, 0, chosen), 0);
+}
+
+/* --- links -------------------------------------------------------------------- */
+
+static void assert_link(struct fixture *f, const char *path, const char *target)
+{
+	char got[256];
+	ssize_t n = readlink(fakefs_join(f->fs, path), got, sizeof(got) - 1);
+
+	if (!target) {
+		assert_int_equal(n, -1);
+		return;
+	}
+	assert_true(n > 0);
+	got[n] = '\0';
+	assert_string_equal(got, target);
+}
+
+#define BY_ID "dev/gaudi/by-id/"
+
+static void links_lead_to_the_nodes_and_follow_their_numbers(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(links_done) struct links links = LINKS_INIT;
+
+	fakefs_mkdir(f->fs, "dev");
+	(void)load(f, TREES "lab.tree");
+	assert_int_equal(links_update(&links, &f->core), -EBADF);
+	assert_int_equal(links_open(&links, fakefs_join(f->fs, "dev")), 0);
+	assert_int_equal(links_update(&links, &f->core), 0);
+	assert_link(f, BY_ID "0000:07:00.0/accel", "../../../accel/accel1");
+	assert_link(f, BY_ID "0000:07:00.0/control", "../../../accel/accel_controlD1");
+	assert_link(f, BY_ID "0000:07:00.0/uverbs", "../../../infiniband/uverbs1");
+	fakefs_put(f->fs, "dev/accel/accel1", "node");
+	assert_string_equal(fakefs_get(f->fs, BY_ID "0000:07:00.0/accel"), "node");
+	assert_true(links_has(&links, "0000:07:00.0", 1));
+	assert_false(links_has(&links, "0000:07:00.0", 2));
+	assert_false(links_has(&links, "nobody", 1));
+	/* The device comes back under another number, and without its NIC. */
+	core_find(&f->core, "0000:07:00.0")->gaudi.minor = 4;
+	core_find(&f->core, "0000:07:00.0")->gaudi.has_control = false;
+	pairs_free(TAKE_PTR(f->core.pairs));
+	f->core.pairs = pairs_new("none");
+	assert_int_equal(links_update(&links, &f->core), 0);
+	assert_link(f, BY_ID "0000:07:00.0/accel", "../../../accel/accel4");
+	assert_link(f, BY_ID "0000:07:00.0/control", NULL);
+	assert_link(f, BY_ID "0000:07:00.0/uverbs", NULL);
+}
+
+static void links_of_absent_devices_go_at_once(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(links_done) struct links links = LINKS_INIT;
+
+	(void)load(f, TREES "lab.tree");
+	fakefs_link(f->fs, BY_ID "GONE/accel", "../../../accel/accel1");
+	fakefs_link(f->fs, BY_ID "GONE/.new", "x");
+	fakefs_put(f->fs, BY_ID "KEPT/notes", "not ours");
+	fakefs_link(f->fs, BY_ID "KEPT/uverbs", "../../../infiniband/uverbs0");
+	fakefs_link(f->fs, BY_ID "stray", "KEPT");
+	assert_int_equal(links_open(&links, fakefs_join(f->fs, "dev")), 0);
+	assert_int_equal(links_update(&links, &f->core), 0);
+	assert_link(f, BY_ID "GONE/accel", NULL);
+	assert_int_equal(access(fakefs_join(f->fs, BY_ID "GONE"), F_OK), -1);
+	assert_link(f, BY_ID "KEPT/uverbs", NULL);
+	assert_string_equal(fakefs_get(f->fs, BY_ID "KEPT/notes"), "not ours");
+	fakefs_remove(f->fs, "sys/class/accel/accel1");
+	(void)scan(f, 2000);
+	assert_int_equal(links_update(&links, &f->core), 0);
+	assert_link(f, BY_ID "0000:07:00.0/accel", NULL);
+	assert_link(f, BY_ID "0000:03:00.0/accel", "../../../accel/accel0");
+}
+
+static void a_broken_directory_spoils_only_its_own_device(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(links_done) struct links links = LINKS_INIT;
+
+	(void)load(f, TREES "lab.tree");
+	fakefs_put(f->fs, BY_ID "0000:03:00.0", "a file in the way");
+	assert_int_equal(links_open(&links, fakefs_join(f->fs, "dev")), 0);
+	assert_int_equal(links_update(&links, &f->core), -ENOTDIR);
+	assert_true(links.is_broken);
+	assert_link(f, BY_ID "0000:07:00.0/accel", "../../../accel/accel1");
+	fakefs_remove(f->fs, BY_ID "0000:03:00.0");
+	assert_int_equal(links_update(&links, &f->core), 0);
+	assert_false(links.is_broken);
+}
+
+static const struct CMUnitTest tests[] = {
+	cmocka_unit_test_setup_teardown(one_gaudi_comes_with_its_nic, setup, teardown),
+	cmocka_unit_test_setup_teardown(all_gaudis_come_without_module_ids_in_any_order, setup, teardown),
+	cmocka_unit_test_setup_teardown(serials_are_told_and_the_second_of_a_switch_is_alone, setup, teardown),
+	cmocka_unit_test_setup_teardown(numbers_beyond_nine_are_whole, setup, teardown),
+	cmocka_unit_test_setup_teardown(without_links_the_plain_nodes_are_given, setup, teardown),
+	cmocka_unit_test_setup_teardown(impossible_requests_are_refused_by_name, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_draining_device_is_given_a_lost_one_not, setup, teardown),
+	cmocka_unit_test_setup_teardown(readiness_follows_the_lease, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_vanished_device_stays_listed_for_a_while, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_link_made_anew_by_a_move_keeps_its_pair, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_nic_that_stays_away_loses_its_place_unless_in_use, setup, teardown),
+	cmocka_unit_test_setup_teardown(after_a_restart_pairs_wait_for_late_devices, setup, teardown),
+	cmocka_unit_test_setup_teardown(an_allocated_device_keeps_its_pair_until_it_was_used, setup, teardown),
+	cmocka_unit_test_setup_teardown(left_over_nics_are_handed_out_by_themselves, setup, teardown),
+	cmocka_unit_test_setup_teardown(preference_is_never_an_error, setup, teardown),
+	cmocka_unit_test_setup_teardown(links_lead_to_the_nodes_and_follow_their_numbers, setup, teardown),
+	cmocka_unit_test_setup_teardown(links_of_absent_devices_go_at_once, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_broken_directory_spoils_only_its_own_device, setup, teardown),
+};
+
+UNIT_MAIN(tests)
