@@ -55,6 +55,7 @@ class VmGuest(guest.Guest):
                               '-device', 'virtio-net-pci,netdev=hub%d,mac=52:54:00:0a:00:%02x,romfile=' % (i, i)]
         self.loaded = set()
         self._said_ready = False
+        self._plugged = 0
         self.expected = []
 
     def is_ready(self):
@@ -151,9 +152,13 @@ class VmGuest(guest.Guest):
         return ''
 
     def host_add(self, rest):
-        self._range(rest, 1)
-        self.qmp('device_add', driver='ivshmem-plain', id='gaudi%d' % int(rest), memdev='hbm%d' % int(rest),
-                 bus='rp%d' % int(rest))
+        path, card = self._range(rest, 1)[0], int(rest)
+        # QEMU forgets to unregister the memory of a pulled ivshmem: it aborts when the
+        # same object is plugged in again. A new object on the same file does as well.
+        self._plugged += 1
+        memory = 'hbm%d-%d' % (card, self._plugged)
+        self.qmp('object-add', qom_type='memory-backend-file', id=memory, share=True, size=CARD_SIZE, mem_path=path)
+        self.qmp('device_add', driver='ivshmem-plain', id='gaudi%d' % card, memdev=memory, bus='rp%d' % card)
         return ''
 
     def host_expect(self, rest):
@@ -162,9 +167,8 @@ class VmGuest(guest.Guest):
 
 
 class Run:
-    def __init__(self, vm, keep_going=True):
+    def __init__(self, vm):
         self.vm = vm
-        self.keep_going = keep_going
         self.verdicts = []
         self._booted = False
 
@@ -195,15 +199,17 @@ class Run:
         return ''
 
     def one(self, program, test):
-        name, start = test['name'], time.monotonic()
+        name = test['name']
         said = []
         hurt = False
         log_start = 0
+        start = time.monotonic()
         try:
             if not self._booted or not self.vm.running():
                 self.boot()
             for module in program['modules']:
                 self.vm.insmod(module)
+            start = time.monotonic()
             self.vm.expected = []
             log_start = self.vm.console_size()
             self.vm.ask('mark begin ' + name, 20)
