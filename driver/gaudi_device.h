@@ -126,9 +126,10 @@ struct gaudi_map {
 	struct gaudi_alloc *alloc;
 };
 
-/* A piece of device memory, by device offset. */
+/* A piece of device memory inside an export. */
 struct gaudi_range {
-	u64 offset;
+	u64 start;		/* in the export; ascending, without gaps */
+	u64 offset;		/* in device memory */
 	u64 len;
 };
 
@@ -138,15 +139,15 @@ struct gaudi_attachment {
 };
 
 /*
- * A dma-buf. References: the dma-buf itself and every fence waited for after revoke. It holds the drm device (memory
+ * A dma-buf. References: the dma-buf itself and the fence waited for after revoke. It holds the drm device (memory
  * only) and its lease (memory only).
  */
 struct gaudi_export {
 	struct kref ref;
 	struct gaudi_device *gdev;
 	struct gaudi_lease *lease;
-	struct dma_buf *dmabuf;
-	struct list_head node;		/* gaudi_device.exports */
+	struct dma_buf *dmabuf;		/* NULL once released; gaudi_device.lock */
+	struct list_head node;		/* gaudi_device.exports, until freed */
 	u64 va;				/* of the mapping it was made of: an identity, the mapping may be gone */
 	u64 size;
 	bool revoked;			/* written under gaudi_device.lock and dma-resv */
@@ -175,7 +176,7 @@ struct gaudi_device {
 	enum gaudi_state state;		/* WRITE_ONCE under lock */
 	char reason[GAUDI_REASON_MAX];
 	struct gaudi_lease *lease;	/* set exactly while state is owned */
-	struct list_head exports;	/* every dma-buf of this device that is not released yet */
+	struct list_head exports;	/* of this lease and of former ones, until freed */
 	struct gpu_buddy buddy;		/* its free memory is known to be zero */
 	struct list_head dirty;		/* blocks taken from buddy, to be scrubbed */
 	atomic64_t dirty_bytes;
@@ -184,6 +185,7 @@ struct gaudi_device {
 	u64 opens;
 	u64 last_open_ms;
 	bool fresh;			/* first scrub after probe is not done */
+	bool scrubbing;			/* blocks are on the way from dirty to buddy */
 
 	atomic_t holds;			/* sum over all exports */
 	wait_queue_head_t wait;		/* state changed, memory was scrubbed */

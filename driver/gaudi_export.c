@@ -23,6 +23,9 @@ static void gaudi_export_release_ref(struct kref *ref)
 {
 	struct gaudi_export *exp = container_of(ref, struct gaudi_export, ref);
 
+	mutex_lock(&exp->gdev->lock);
+	list_del(&exp->node);
+	mutex_unlock(&exp->gdev->lock);
 	gaudi_lease_put(exp->lease);
 	drm_dev_put(&exp->gdev->drm);
 	kfree(exp);
@@ -189,13 +192,12 @@ static int gaudi_export_end_cpu(struct dma_buf *dmabuf, enum dma_data_direction 
 	return 0;
 }
 
-/* The file is gone, and with it every attachment, mapping and vmap. */
+/* The file is gone, and with it every attachment, mapping and vmap; a fence may still be waited for. */
 static void gaudi_export_release(struct dma_buf *dmabuf)
 {
 	struct gaudi_export *exp = dmabuf->priv;
 
 	mutex_lock(&exp->gdev->lock);
-	list_del(&exp->node);
 	exp->dmabuf = NULL;
 	mutex_unlock(&exp->gdev->lock);
 	gaudi_export_put(exp);
@@ -231,7 +233,7 @@ static unsigned int gaudi_export_ranges(struct gaudi_device *gdev, struct gaudi_
 {
 	struct gpu_buddy_block *block;
 	unsigned int n = 0;
-	u64 end = 0;
+	u64 end = 0, done = 0;
 
 	list_for_each_entry(block, &alloc->blocks, link) {
 		u64 start = gpu_buddy_block_offset(block);
@@ -250,17 +252,18 @@ static unsigned int gaudi_export_ranges(struct gaudi_device *gdev, struct gaudi_
 				ranges[n - 1].len += len;
 		} else {
 			if (ranges)
-				ranges[n] = (struct gaudi_range){ .offset = start, .len = len };
+				ranges[n] = (struct gaudi_range){ .start = done, .offset = start, .len = len };
 			n++;
 		}
 		end = start + len;
+		done += len;
 		if (!size)
 			break;
 	}
 	return n;
 }
 
-/* The export with its dma-buf, not in any list yet; gdev->lock held, and size checked. */
+/* The export with its dma-buf, on the device's list; gdev->lock held, and size checked. */
 static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct gaudi_map *map, u64 offset, u64 size,
 					     int mode)
 {
@@ -292,10 +295,14 @@ static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct g
 	info.priv = exp;
 	dmabuf = dma_buf_export(&info);
 	if (IS_ERR(dmabuf)) {
-		gaudi_export_put(exp);	/* not the last reference to the device: the caller has its file open */
+		/* Not their last references: the caller has its file open. */
+		gaudi_lease_put(lease);
+		drm_dev_put(&gdev->drm);
+		kfree(exp);
 		return ERR_CAST(dmabuf);
 	}
 	exp->dmabuf = dmabuf;
+	list_add_tail(&exp->node, &gdev->exports);
 	return exp;
 }
 
@@ -340,7 +347,6 @@ int gaudi_export_fd(struct gaudi_lease *lease, u64 va, u64 offset, u64 size, u32
 		mutex_unlock(&lease->gdev->lock);
 		return PTR_ERR(exp);
 	}
-	list_add_tail(&exp->node, &lease->gdev->exports);
 	/* The dma-buf's reference is ours until the file descriptor gets it: release cannot run yet. */
 	dmabuf = exp->dmabuf;
 	mutex_unlock(&lease->gdev->lock);
@@ -364,7 +370,7 @@ bool gaudi_export_busy(struct gaudi_lease *lease, u64 va)
 			continue;
 		if (atomic_read(&exp->holds))
 			return true;
-		if (exp->revoked)
+		if (exp->revoked || !exp->dmabuf)
 			continue;
 		/* A file without references is on its way to release and admits nobody. */
 		file = get_file_active(&exp->dmabuf->file);
@@ -384,7 +390,7 @@ u64 gaudi_export_bytes(struct gaudi_device *gdev)
 
 	lockdep_assert_held(&gdev->lock);
 	list_for_each_entry(exp, &gdev->exports, node)
-		if (!exp->revoked)
+		if (!exp->revoked && exp->dmabuf)
 			sum += exp->size;
 	return sum;
 }

@@ -101,7 +101,7 @@ static int gaudi_mem_wait_blocks(struct gaudi_lease *lease, u64 size, bool conti
 		ret = gaudi_mem_get_blocks(gdev, size, contiguous, blocks);
 		if (ret != -ENOSPC)
 			return ret;
-		if (!atomic64_read(&gdev->dirty_bytes))
+		if (list_empty(&gdev->dirty) && !gdev->scrubbing)
 			return -ENOMEM;
 
 		seen = gdev->changes;
@@ -239,6 +239,7 @@ int gaudi_mem_scrub(struct gaudi_device *gdev)
 
 	lockdep_assert_held(&gdev->lock);
 	list_splice_init(&gdev->dirty, &blocks);
+	gdev->scrubbing = true;
 	mutex_unlock(&gdev->lock);
 
 	if (fresh)
@@ -251,6 +252,7 @@ int gaudi_mem_scrub(struct gaudi_device *gdev)
 	}
 
 	mutex_lock(&gdev->lock);
+	gdev->scrubbing = false;
 	if (ret) {
 		list_splice(&blocks, &gdev->dirty);
 		return ret;

@@ -22,14 +22,18 @@
 
 static unsigned long gaudi_mmap_pfn(struct gaudi_export *exp, u64 offset)
 {
-	unsigned int i;
+	unsigned int lo = 0, hi = exp->nr_ranges;
 
-	for (i = 0; i < exp->nr_ranges; i++) {
-		if (offset < exp->ranges[i].len)
-			break;
-		offset -= exp->ranges[i].len;
+	/* The last range that starts at or before @offset. */
+	while (hi - lo > 1) {
+		unsigned int mid = lo + (hi - lo) / 2;
+
+		if (exp->ranges[mid].start <= offset)
+			lo = mid;
+		else
+			hi = mid;
 	}
-	return exp->gdev->backend->pfn(exp->gdev, exp->ranges[i].offset + offset);
+	return exp->gdev->backend->pfn(exp->gdev, exp->ranges[lo].offset + (offset - exp->ranges[lo].start));
 }
 
 static vm_fault_t gaudi_mmap_insert(struct vm_area_struct *vma, struct gaudi_export *exp, pgoff_t pgoff)

@@ -73,7 +73,7 @@ static bool gaudi_revoke_export(struct gaudi_export *exp)
 	struct file *file;
 
 	lockdep_assert_held(&exp->gdev->lock);
-	if (exp->revoked)
+	if (exp->revoked || !dmabuf)
 		return false;
 	/* On its way to release: no attachment, no mapping, and nobody can make one. */
 	file = get_file_active(&dmabuf->file);
@@ -177,7 +177,7 @@ static bool gaudi_revoke_name(struct gaudi_export *exp, char *buf, size_t size)
 	struct file *file;
 	bool found = false;
 
-	file = get_file_active(&dmabuf->file);
+	file = dmabuf ? get_file_active(&dmabuf->file) : NULL;
 	if (!file)
 		return false;
 	/* An importer may sit on this lock; a reader of sysfs shall not sit with it. */
