@@ -5,8 +5,8 @@
  *
  * vm-modules: virtio_net dummy rdma_rxe ib_uverbs
  * vm-libs: -libverbs
- * vm-files: build/lab/faults/cni-rdma:/opt/cni/bin/cni-rdma /usr/bin/ip:/usr/bin/ip
- * /usr/bin/rdma:/usr/bin/rdma vm-files: build/soft-roce/guest:/
+ * vm-files: build/lab/faults/cni-rdma:/opt/cni/bin/cni-rdma build/soft-roce/guest:/
+ * vm-files: /usr/bin/ip:/usr/bin/ip /usr/bin/rdma:/usr/bin/rdma
  */
 #include <fcntl.h>
 #include <infiniband/verbs.h>
