@@ -37,6 +37,14 @@ const struct core_nic *core_find_nic(const struct core *core, const char *pci)
 	return NULL;
 }
 
+bool core_offers_nics(const struct core *core)
+{
+	for (size_t i = 0; i < core->n_nic; i++)
+		if (core->nic[i].is_offered)
+			return true;
+	return false;
+}
+
 const struct pairs_nic *core_nic_of(const struct core *core, const char *id)
 {
 	const struct pairs_pair *pair = core->pairs ? pairs_find(core->pairs, id) : NULL;
@@ -206,8 +214,14 @@ static int update_nics(struct core *core, const struct pairing_options *pairing,
 	for (size_t i = 0; i < inv->n_nic; i++) {
 		if (core_find_nic(core, inv->nic[i].name.pci) || !nic_is_single(core, pairing, pairs, &inv->nic[i].name))
 			continue;
-		list[n++] = (struct core_nic){ .name = inv->nic[i].name, .numa_node = inv->nic[i].numa_node };
+		list[n++] = (struct core_nic){
+			.name = inv->nic[i].name, .numa_node = inv->nic[i].numa_node, .since_ms = now_ms,
+		};
 	}
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(core->options.mode, "paired") != 0 ||
+		    (inv->n_gaudi > 0 && now_ms - list[i].since_ms >= CORE_NIC_SINGLE_MS))
+			list[i].is_offered = true;
 	if (n > 1)
 		qsort(list, n, sizeof(*list), core_nic_compare);
 	free(core->nic);
@@ -277,6 +291,12 @@ uint64_t core_next_ms(const struct core *core, uint64_t now_ms)
 		uint64_t due = health_next_ms(&core->device[i].health, now_ms);
 
 		next = due < next ? due : next;
+	}
+	for (size_t i = 0; i < core->n_nic; i++) {
+		uint64_t passed = now_ms - core->nic[i].since_ms;
+
+		if (!core->nic[i].is_offered && passed < CORE_NIC_SINGLE_MS && CORE_NIC_SINGLE_MS - passed < next)
+			next = CORE_NIC_SINGLE_MS - passed;
 	}
 	return next;
 }

@@ -33,10 +33,19 @@ struct core_options {
 	size_t n_exclude;
 };
 
-/* A NIC function handed out by itself. */
+/*
+ * How long a NIC must have been in no pair before it is offered by itself. In
+ * mode paired Gaudis may come later than NICs (their driver is loaded, a slot
+ * is filled), and what a pod has can no longer be paired.
+ */
+#define CORE_NIC_SINGLE_MS 30000
+
+/* A NIC function in no pair. */
 struct core_nic {
 	struct pairs_nic name;
 	int numa_node;
+	bool is_offered;	/* handed out by itself; never taken back while it is in no pair */
+	uint64_t since_ms;	/* in no pair since then */
 	uint64_t missing_ms;	/* since when it is nowhere to be seen; 0: it is there */
 };
 
@@ -47,7 +56,7 @@ struct core {
 	size_t n_device;
 	struct device *device;	/* sorted by id */
 	size_t n_nic;
-	struct core_nic *nic;	/* sorted by PCI address: functions in no pair, or all of them in mode separate */
+	struct core_nic *nic;	/* sorted by PCI address: functions in no pair */
 	uint64_t started_ms;
 };
 
@@ -75,6 +84,9 @@ uint64_t core_next_ms(const struct core *core, uint64_t now_ms);
 
 struct device *core_find(const struct core *core, const char *id);
 const struct core_nic *core_find_nic(const struct core *core, const char *pci);
+
+/* Whether any NIC is offered by itself. */
+bool core_offers_nics(const struct core *core);
 
 /* The NIC that goes with a Gaudi, or NULL. */
 const struct pairs_nic *core_nic_of(const struct core *core, const char *id);

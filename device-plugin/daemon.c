@@ -111,7 +111,7 @@ void daemon_scan(struct daemon *daemon)
 		update_links(daemon);
 		if ((r & CORE_PAIRS) || !daemon->pairs_saved)
 			save_pairs(daemon);
-		if (daemon->core.n_nic > 0 && start_registrar(daemon, &daemon->nic, daemon->options->resource_nic,
+		if (core_offers_nics(&daemon->core) && start_registrar(daemon, &daemon->nic, daemon->options->resource_nic,
 							      &daemon->nic_registrar) < 0)
 			log_error("out of memory");
 		if (daemon->gaudi_registrar)

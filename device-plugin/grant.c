@@ -210,7 +210,7 @@ int grant_build_nics(const struct core *core, const char *const *ids, size_t n, 
 		const struct core_nic *nic = core_find_nic(core, ids[i]);
 		char path[64];
 
-		if (!nic)
+		if (!nic || !nic->is_offered)
 			return refuse(why, size, -ENOENT, ids[i], "this node has no such NIC function to hand out");
 		(void)snprintf(path, sizeof(path), "/dev/infiniband/%s", nic->name.uverbs);
 		r = add_node(&made, NULL, path);

@@ -58,7 +58,7 @@ static void listed_set(struct listed *listed, const char *id, bool healthy, int 
 int service_publish(const struct service *service, struct kubelet_plugin *plugin)
 {
 	const struct core *core = service->core;
-	size_t n = service->kind == SERVICE_GAUDI ? core->n_device : core->n_nic;
+	size_t n = service->kind == SERVICE_GAUDI ? core->n_device : core->n_nic, count = 0;
 	_cleanup_free_ struct listed *listed = calloc(n + 1, sizeof(*listed));
 	_cleanup_free_ V1beta1__Device **devices = calloc(n + 1, sizeof(*devices));
 	V1beta1__ListAndWatchResponse response = V1BETA1__LIST_AND_WATCH_RESPONSE__INIT;
@@ -67,13 +67,17 @@ int service_publish(const struct service *service, struct kubelet_plugin *plugin
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		if (service->kind == SERVICE_GAUDI)
-			listed_set(&listed[i], core->device[i].gaudi.id, core->device[i].health.healthy,
+			listed_set(&listed[count], core->device[i].gaudi.id, core->device[i].health.healthy,
 				   core->device[i].gaudi.numa_node);
+		else if (core->nic[i].is_offered)
+			listed_set(&listed[count], core->nic[i].name.pci, !core->nic[i].missing_ms,
+				   core->nic[i].numa_node);
 		else
-			listed_set(&listed[i], core->nic[i].name.pci, !core->nic[i].missing_ms, core->nic[i].numa_node);
-		devices[i] = &listed[i].device;
+			continue;
+		devices[count] = &listed[count].device;
+		count++;
 	}
-	response.n_devices = n;
+	response.n_devices = count;
 	response.devices = devices;
 	return kubelet_plugin_publish(plugin, &response);
 }

@@ -355,6 +355,30 @@ static void left_over_nics_are_handed_out_by_themselves(void **state)
 	assert_int_equal(grant_build_nics(&f->core, ids, 1, &grant, f->why, sizeof(f->why)), -ENOENT);
 }
 
+static void a_nic_is_offered_only_when_no_gaudi_came_for_it(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_load(f->fs, TREES "lab.tree");
+	fakefs_remove(f->fs, "sys/class/accel/accel1");
+	(void)scan(f, 1000);
+	assert_int_equal(f->core.n_nic, 1);
+	assert_false(core_offers_nics(&f->core));
+	assert_int_equal(core_next_ms(&f->core, 2000), CORE_NIC_SINGLE_MS - 1000);
+	(void)scan(f, 999 + CORE_NIC_SINGLE_MS);
+	assert_false(core_offers_nics(&f->core));
+	(void)scan(f, 1000 + CORE_NIC_SINGLE_MS);
+	assert_true(core_find_nic(&f->core, "0000:08:00.0")->is_offered);
+	/* Before the driver of the Gaudis is there, no NIC is left over. */
+	fakefs_remove(f->fs, "sys/class/accel");
+	core_done(&f->core);
+	core_init(&f->core, &(struct core_options){ .mode = "paired" }, NULL, 1000);
+	(void)scan(f, 1000);
+	(void)scan(f, 1000 + 10 * CORE_NIC_SINGLE_MS);
+	assert_int_equal(f->core.n_nic, 2);
+	assert_false(core_offers_nics(&f->core));
+}
+
 static void preference_is_never_an_error(void **state)
 {
 	struct fixture *f = *state;
@@ -474,6 +498,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(after_a_restart_pairs_wait_for_late_devices, setup, teardown),
 	cmocka_unit_test_setup_teardown(an_allocated_device_keeps_its_pair_until_it_was_used, setup, teardown),
 	cmocka_unit_test_setup_teardown(left_over_nics_are_handed_out_by_themselves, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_nic_is_offered_only_when_no_gaudi_came_for_it, setup, teardown),
 	cmocka_unit_test_setup_teardown(preference_is_never_an_error, setup, teardown),
 	cmocka_unit_test_setup_teardown(links_lead_to_the_nodes_and_follow_their_numbers, setup, teardown),
 	cmocka_unit_test_setup_teardown(links_of_absent_devices_go_at_once, setup, teardown),
