@@ -35,7 +35,7 @@ image() {
 }
 
 images_make() {
-	local tree=$LAB_ROOT/build/lab/image static=$LAB_ROOT/build/lab/static shared=$LAB_ROOT/build/lab/shared plugins
+	local tree=$LAB_ROOT/build/lab/image static=$LAB_ROOT/build/lab/static shared=$LAB_ROOT/build/lab/shared
 	rm -rf -- "$tree" && mkdir -p "$LAB_IMAGES" "$tree"/{pause,plugin,copy,tools}
 	install -m 755 "$static/pause" "$tree/pause/pause" &&
 		image pause --tree "$tree/pause" -- /pause || return 1
@@ -49,9 +49,8 @@ images_make() {
 		image tools --tree "$tree/tools" -- /bin/busybox || return 1
 
 	# Our librxe takes the place of Debian's: libibverbs finds it under the same name.
-	plugins=usr/lib/x86_64-linux-gnu/libibverbs
 	install -D -m 755 "$shared/p2p-copy" "$tree/copy/usr/bin/p2p-copy" &&
-		install -D -m 644 -t "$tree/copy/$plugins" "$LAB_ROOT"/build/soft-roce/librxe-rdmav*.so &&
+		cp -r "$LAB_ROOT/build/soft-roce/guest/." "$tree/copy/" &&
 		image p2p-copy --base "$(p2p_copy_base_path)" --tree "$tree/copy" -- /usr/bin/p2p-copy || return 1
 	rm -rf -- "$tree"
 }

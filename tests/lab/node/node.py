@@ -125,6 +125,9 @@ def environment():
 class Node(Guest):
     """See the top of the file. Evidence goes to RESULTS/NAME.*."""
 
+    # A minute on a machine that has nothing else to do; emulated CPUs get what is left over.
+    BOOT_TIMEOUT = 600
+
     def __init__(self, results=None, name='node', accel=TCG, memory='3G'):
         built = environment()
         self._base, self._layer = built['BASE'], built['LAYER']
@@ -213,12 +216,12 @@ class Node(Guest):
             raise GuestError('no ssh to the node: %s' % done.stdout.decode(errors='replace').strip())
         return done.returncode, done.stdout
 
-    def run(self, cmd, timeout=60):
+    def run(self, cmd, timeout=120):
         """A shell command in the guest, as root. Returns (exit status, output with errors)."""
         rc, out = self._command(cmd, None, timeout)
         return rc, out.decode(errors='replace')
 
-    def sh(self, cmd, timeout=60):
+    def sh(self, cmd, timeout=120):
         """run() that must succeed; returns the output."""
         rc, out = self.run(cmd, timeout)
         if rc:
@@ -311,7 +314,7 @@ class Node(Guest):
                     words.append('exit status %d' % state['exitCode'])
         return status.get('phase', ''), ', '.join(w for w in words if w)
 
-    def wait_pod(self, name, phase, timeout=120):
+    def wait_pod(self, name, phase, timeout=300):
         """Waits for a phase: 'Running' (and all its containers run), 'Succeeded' or 'Failed'.
 
         Ends early when the pod has reached another end. Returns the pod."""
@@ -331,7 +334,7 @@ class Node(Guest):
                 raise GuestError('pod %s is not %s after %d s but %s: %s' % (name, phase, timeout, now or 'absent', why))
             time.sleep(0.5)
 
-    def delete_pod(self, name, timeout=120, wait_gone=True):
+    def delete_pod(self, name, timeout=300, wait_gone=True):
         """Takes the manifest away and waits until nothing is left of the pod: its processes, its
         network namespace (CNI DEL is done), its folder."""
         found = self.pod(name)
@@ -339,7 +342,7 @@ class Node(Guest):
         if found and wait_gone:
             self.wait_gone(found['metadata']['uid'], timeout)
 
-    def wait_gone(self, uid, timeout=120):
+    def wait_gone(self, uid, timeout=300):
         """Waits until the kubelet and containerd have ended the pod of that UID."""
         cmd = 'ls -d /var/lib/kubelet/pods/%s /sys/fs/cgroup/kubepods.slice/*pod%s.slice ' \
               '/sys/fs/cgroup/kubepods.slice/*/*pod%s.slice 2>/dev/null | head -n 1' % (
@@ -360,7 +363,7 @@ class Node(Guest):
                 text += fields[3] + ('\n' if fields[2] == 'F' else '')
         return text
 
-    def wait_log(self, name, pattern, timeout=120, container='main'):
+    def wait_log(self, name, pattern, timeout=300, container='main'):
         """Waits until the container's output matches the regular expression; returns the match."""
         deadline = time.monotonic() + timeout
         while True:
@@ -418,7 +421,7 @@ class Node(Guest):
         """Device ids that the kubelet can hand out or has handed out."""
         return json.loads(self.sh('podresources allocatable')).get(resource, [])
 
-    def wait_allocatable(self, count, resource='habana.ai/gaudi', timeout=90):
+    def wait_allocatable(self, count, resource='habana.ai/gaudi', timeout=240):
         """Waits until the kubelet knows that many devices; returns their ids."""
         return self.wait(lambda: len(self.allocatable(resource)) == count and self.allocatable(resource), timeout,
                          '%d allocatable %s' % (count, resource), 0.5)
@@ -437,7 +440,7 @@ class Node(Guest):
         rc, out = self.run('cat /sys/bus/pci/devices/%s/%s 2>/dev/null' % (self.cards()[i], attr))
         return out.strip() if rc == 0 else ''
 
-    def wait_card(self, i, state, timeout=60):
+    def wait_card(self, i, state, timeout=120):
         """Waits for a lease state: free, owned, draining, scrubbing or lost."""
         self.wait(lambda: self.card_attr(i, 'state') == state, timeout, 'state "%s" of card %d' % (state, i), 0.2)
 

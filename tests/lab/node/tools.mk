@@ -8,10 +8,10 @@ include Makefile
 .PHONY: tools
 tools: $(O)/pause $(O)/podresources
 
-$(O)/pause: $(O)/tests/lab/node/pause.o
+$(O)/pause: $(O)/obj/tests/lab/node/pause.o
 	$(Q)$(CC) $(LDFLAGS) -static -o $@ $^
 
-$(O)/podresources: $(O)/tests/e2e/podresources.o $(O)/libkubelet.a $(O)/libgrpc.a $(O)/libbase.a
+$(O)/podresources: $(O)/obj/tests/e2e/podresources.o $(O)/libkubelet.a $(O)/libgrpc.a $(O)/libbase.a
 	$(Q)$(CC) $(LDFLAGS) -static -o $@ $^ $(LIBS_kubelet) $(LIBS_grpc) -ljansson -lpthread
 
-$(O)/tests/e2e/podresources.o: | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
+$(O)/obj/tests/e2e/podresources.o: | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
