@@ -7,7 +7,8 @@
 #include "base/log.h"
 #include "prefer.h"
 
-void core_init(struct core *core, const struct core_options *options, struct pairs *old_pairs, uint64_t now_ms)
+void core_init(struct core *core, const struct core_options *options, struct pairs *old_pairs,
+	       uint64_t now_ms)
 {
 	*core = (struct core){ .options = *options, .pairs = old_pairs, .started_ms = now_ms };
 }
@@ -113,7 +114,8 @@ static void device_track_use(struct device *device)
 		device->is_allocated = device->was_used = false;
 }
 
-static void device_probe(struct core *core, struct device *device, const struct inventory *inv, uint64_t now_ms)
+static void device_probe(struct core *core, struct device *device, const struct inventory *inv,
+			 uint64_t now_ms)
 {
 	const struct gaudi *seen = inventory_find_gaudi(inv, device->gaudi.id);
 	const struct pairs_nic *nic = core_nic_of(core, device->gaudi.id);
@@ -150,11 +152,12 @@ static size_t devices_add(struct core *core, const struct inventory *inv)
 		device = &core->device[core->n_device + added++];
 		*device = (struct device){ .gaudi = inv->gaudi[i] };
 		health_init(&device->health);
-		log_info("%s: found as accel%u (driver %s, NUMA node %d)%s", device->gaudi.id, device->gaudi.minor,
-			 device->gaudi.driver, device->gaudi.numa_node,
-			 device->gaudi.has_lease ? "" :
-						   ": this driver knows no leases, so nothing vouches that its memory "
-						   "was wiped and is out of every NIC's reach");
+		log_info("%s: found as accel%u (driver %s, NUMA node %d)%s", device->gaudi.id,
+			 device->gaudi.minor, device->gaudi.driver, device->gaudi.numa_node,
+			 device->gaudi.has_lease
+				 ? ""
+				 : ": this driver knows no leases, so nothing vouches that its memory "
+				   "was wiped and is out of every NIC's reach");
 	}
 	core->n_device += added;
 	if (added > 0)
@@ -179,8 +182,8 @@ static void devices_forget(struct core *core, uint64_t now_ms)
 	core->n_device = kept;
 }
 
-static bool nic_is_single(const struct core *core, const struct pairing_options *pairing, const struct pairs *pairs,
-			  const struct pairs_nic *nic)
+static bool nic_is_single(const struct core *core, const struct pairing_options *pairing,
+			  const struct pairs *pairs, const struct pairs_nic *nic)
 {
 	return strcmp(core->options.mode, "none") != 0 && !pairs_find_nic(pairs, nic->pci) &&
 	       !pairing_nic_is_excluded(pairing, nic);
@@ -212,10 +215,13 @@ static int update_nics(struct core *core, const struct pairing_options *pairing,
 			list[n++] = nic;
 	}
 	for (size_t i = 0; i < inv->n_nic; i++) {
-		if (core_find_nic(core, inv->nic[i].name.pci) || !nic_is_single(core, pairing, pairs, &inv->nic[i].name))
+		if (core_find_nic(core, inv->nic[i].name.pci) ||
+		    !nic_is_single(core, pairing, pairs, &inv->nic[i].name))
 			continue;
 		list[n++] = (struct core_nic){
-			.name = inv->nic[i].name, .numa_node = inv->nic[i].numa_node, .since_ms = now_ms,
+			.name = inv->nic[i].name,
+			.numa_node = inv->nic[i].numa_node,
+			.since_ms = now_ms,
 		};
 	}
 	for (size_t i = 0; i < n; i++)
@@ -233,13 +239,14 @@ static int update_nics(struct core *core, const struct pairing_options *pairing,
 static void log_pairs(const struct pairs *before, const struct pairs *now)
 {
 	for (size_t i = 0; i < now->n; i++) {
-		const struct pairs_pair *pair = &now->pair[i], *old = before ? pairs_find(before, pair->gaudi) : NULL;
+		const struct pairs_pair *pair = &now->pair[i],
+					*old = before ? pairs_find(before, pair->gaudi) : NULL;
 
 		if (old && strcmp(old->nic.pci, pair->nic.pci) == 0)
 			continue;
 		if (pair->has_nic)
-			log_info("%s: paired with NIC %s (%s%s%s, %s)", pair->gaudi, pair->nic.pci, pair->nic.rdma,
-				 pair->nic.netdev[0] ? ", " : "", pair->nic.netdev,
+			log_info("%s: paired with NIC %s (%s%s%s, %s)", pair->gaudi, pair->nic.pci,
+				 pair->nic.rdma, pair->nic.netdev[0] ? ", " : "", pair->nic.netdev,
 				 pair->nic.uverbs[0] ? pair->nic.uverbs : "no verbs node");
 		else if (strcmp(now->mode, "paired") == 0)
 			log_info("%s: no NIC is left for it; it is handed out alone", pair->gaudi);
@@ -252,8 +259,12 @@ int core_update(struct core *core, struct inventory *inventory, uint64_t now_ms)
 	_cleanup_(pairs_freep) struct pairs *pairs = NULL;
 	struct hold hold = { .core = core, .inventory = inv, .now_ms = now_ms };
 	struct pairing_options pairing = {
-		.mode = core->options.mode, .old = core->pairs, .is_held = pair_is_held, .data = &hold,
-		.exclude = core->options.exclude, .n_exclude = core->options.n_exclude,
+		.mode = core->options.mode,
+		.old = core->pairs,
+		.is_held = pair_is_held,
+		.data = &hold,
+		.exclude = core->options.exclude,
+		.n_exclude = core->options.n_exclude,
 	};
 	struct device *grown;
 	int r, changed = CORE_DEVICES;
@@ -295,7 +306,8 @@ uint64_t core_next_ms(const struct core *core, uint64_t now_ms)
 	for (size_t i = 0; i < core->n_nic; i++) {
 		uint64_t passed = now_ms - core->nic[i].since_ms;
 
-		if (!core->nic[i].is_offered && passed < CORE_NIC_SINGLE_MS && CORE_NIC_SINGLE_MS - passed < next)
+		if (!core->nic[i].is_offered && passed < CORE_NIC_SINGLE_MS &&
+		    CORE_NIC_SINGLE_MS - passed < next)
 			next = CORE_NIC_SINGLE_MS - passed;
 	}
 	return next;
@@ -311,8 +323,8 @@ static bool contains(const char *const *list, size_t n, const char *id)
 	return false;
 }
 
-int core_prefer(const struct core *core, const char *const *available, size_t n_available, const char *const *must,
-		size_t n_must, size_t size, const char **chosen)
+int core_prefer(const struct core *core, const char *const *available, size_t n_available,
+		const char *const *must, size_t n_must, size_t size, const char **chosen)
 {
 	size_t k = size < n_available ? size : n_available, n = 0;
 	_cleanup_free_ struct prefer_device *devices = calloc(n_available + 1, sizeof(*devices));
@@ -324,14 +336,19 @@ int core_prefer(const struct core *core, const char *const *available, size_t n_
 	for (size_t i = 0; i < n_available; i++) {
 		const struct device *device = core_find(core, available[i]);
 		const struct core_nic *nic = core_find_nic(core, available[i]);
-		const struct nic *seen = nic && core->inventory ? inventory_find_nic(core->inventory, available[i]) : NULL;
+		const struct nic *seen =
+			nic && core->inventory ? inventory_find_nic(core->inventory, available[i]) : NULL;
 
 		if (contains(available, i, available[i]))
 			continue;
 		devices[n++] = (struct prefer_device){
 			.id = available[i],
-			.path = device ? device->gaudi.path : seen ? seen->path : "",
-			.numa_node = device ? device->gaudi.numa_node : nic ? nic->numa_node : -1,
+			.path = device ? device->gaudi.path
+				: seen ? seen->path
+				       : "",
+			.numa_node = device ? device->gaudi.numa_node
+				     : nic  ? nic->numa_node
+					    : -1,
 			.is_ready = nic || (device && device->gaudi.state == LEASE_FREE),
 			.must = contains(must, n_must, available[i]),
 		};
@@ -359,9 +376,11 @@ enum core_ready core_is_ready(const struct core *core, const char *id, char *rea
 	if (gaudi->state == LEASE_FREE)
 		return CORE_READY;
 	if (gaudi->state == LEASE_LOST) {
-		(void)snprintf(reason, size, "device %s is lost%s%s; it needs a reset", id, colon, gaudi->reason);
+		(void)snprintf(reason, size, "device %s is lost%s%s; it needs a reset", id, colon,
+			       gaudi->reason);
 		return CORE_NEVER;
 	}
-	(void)snprintf(reason, size, "device %s is still %s%s%s", id, lease_state_name(gaudi->state), colon, gaudi->reason);
+	(void)snprintf(reason, size, "device %s is still %s%s%s", id, lease_state_name(gaudi->state), colon,
+		       gaudi->reason);
 	return CORE_WAIT;
 }

@@ -20,16 +20,16 @@
 #define CORE_NIC_MISSING_MS 60000
 
 struct device {
-	struct gaudi gaudi;	/* as last seen */
+	struct gaudi gaudi; /* as last seen */
 	struct health health;
-	bool is_allocated;	/* given out by Allocate, and not seen free after being in use */
-	bool was_used;		/* its lease was seen taken since then */
-	uint64_t nic_missing_ms;	/* since when its NIC is nowhere to be seen; 0: it is there */
+	bool is_allocated;	 /* given out by Allocate, and not seen free after being in use */
+	bool was_used;		 /* its lease was seen taken since then */
+	uint64_t nic_missing_ms; /* since when its NIC is nowhere to be seen; 0: it is there */
 };
 
 struct core_options {
-	const char *mode;	/* of the pairing */
-	const char *const *exclude;	/* patterns of NICs never to be handed out */
+	const char *mode;	    /* of the pairing */
+	const char *const *exclude; /* patterns of NICs never to be handed out */
 	size_t n_exclude;
 };
 
@@ -44,32 +44,33 @@ struct core_options {
 struct core_nic {
 	struct pairs_nic name;
 	int numa_node;
-	bool is_offered;	/* handed out by itself; never taken back while it is in no pair */
-	uint64_t since_ms;	/* in no pair since then */
-	uint64_t missing_ms;	/* since when it is nowhere to be seen; 0: it is there */
+	bool is_offered;     /* handed out by itself; never taken back while it is in no pair */
+	uint64_t since_ms;   /* in no pair since then */
+	uint64_t missing_ms; /* since when it is nowhere to be seen; 0: it is there */
 };
 
 struct core {
 	struct core_options options;
-	struct inventory *inventory;	/* the last scan; NULL before the first */
+	struct inventory *inventory; /* the last scan; NULL before the first */
 	struct pairs *pairs;
 	size_t n_device;
-	struct device *device;	/* sorted by id */
+	struct device *device; /* sorted by id */
 	size_t n_nic;
-	struct core_nic *nic;	/* sorted by PCI address: functions in no pair */
+	struct core_nic *nic; /* sorted by PCI address: functions in no pair */
 	uint64_t started_ms;
 };
 
 enum {
-	CORE_DEVICES = 1 << 0,	/* the list for the kubelet may differ */
-	CORE_PAIRS = 1 << 1,	/* the pairing differs */
+	CORE_DEVICES = 1 << 0, /* the list for the kubelet may differ */
+	CORE_PAIRS = 1 << 1,   /* the pairing differs */
 };
 
 /*
  * old_pairs (may be NULL) is what was persisted and becomes the core's. The
  * strings of options must outlive it. core_done() frees.
  */
-void core_init(struct core *core, const struct core_options *options, struct pairs *old_pairs, uint64_t now_ms);
+void core_init(struct core *core, const struct core_options *options, struct pairs *old_pairs,
+	       uint64_t now_ms);
 void core_done(struct core *core);
 
 /*
@@ -96,14 +97,14 @@ const struct pairs_nic *core_nic_of(const struct core *core, const char *id);
  * them. Ids that are not known are chosen last. The ids written to chosen
  * (size entries) are those of the arguments. Their number, or -ENOMEM.
  */
-int core_prefer(const struct core *core, const char *const *available, size_t n_available, const char *const *must,
-		size_t n_must, size_t size, const char **chosen);
+int core_prefer(const struct core *core, const char *const *available, size_t n_available,
+		const char *const *must, size_t n_must, size_t size, const char **chosen);
 
 /* Whether a container that holds this device may start. */
 enum core_ready {
 	CORE_READY,
-	CORE_WAIT,	/* not yet, by itself it may become so */
-	CORE_NEVER,	/* not without somebody's help */
+	CORE_WAIT,  /* not yet, by itself it may become so */
+	CORE_NEVER, /* not without somebody's help */
 };
 
 /* reason (size bytes) says why not; it is written unless CORE_READY is returned. */

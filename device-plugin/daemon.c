@@ -30,13 +30,13 @@ struct daemon {
 	struct watch *watch;
 	struct loop_source *scan_timer;
 	int inotify_fd;
-	int inotify_watch;	/* of the kubelet's directory; -1: none */
+	int inotify_watch; /* of the kubelet's directory; -1: none */
 	struct loop_source *inotify;
 	struct service gaudi, nic;
 	struct registrar *gaudi_registrar, *nic_registrar;
 	char pairs_path[OPTIONS_PATH_MAX + sizeof(PAIRS_FILE) + 1];
 	bool pairs_saved;
-	int scan_error, links_error, pairs_error;	/* said already; 0: none */
+	int scan_error, links_error, pairs_error; /* said already; 0: none */
 	bool said_no_directory;
 };
 
@@ -58,7 +58,8 @@ static void save_pairs(struct daemon *daemon)
 	int r = pairs_save(daemon->pairs_path, daemon->core.pairs);
 
 	daemon->pairs_saved = r == 0;
-	(void)snprintf(what, sizeof(what), "%s: cannot write the pairing that cni-rdma needs", daemon->pairs_path);
+	(void)snprintf(what, sizeof(what), "%s: cannot write the pairing that cni-rdma needs",
+		       daemon->pairs_path);
 	say_change(&daemon->pairs_error, r, what);
 }
 
@@ -71,7 +72,8 @@ static void update_links(struct daemon *daemon)
 		r = links_open(&daemon->links, daemon->options->dev_dir);
 	if (r == 0)
 		r = links_update(&daemon->links, &daemon->core);
-	(void)snprintf(what, sizeof(what), "%s/gaudi/by-id: cannot keep stable links, containers get plain device nodes",
+	(void)snprintf(what, sizeof(what),
+		       "%s/gaudi/by-id: cannot keep stable links, containers get plain device nodes",
 		       daemon->options->dev_dir);
 	say_change(&daemon->links_error, r, what);
 	/* Somebody may have removed the directory under us; the next round makes it anew. */
@@ -79,7 +81,8 @@ static void update_links(struct daemon *daemon)
 		links_done(&daemon->links);
 }
 
-static int start_registrar(struct daemon *daemon, struct service *service, const char *resource, struct registrar **ret)
+static int start_registrar(struct daemon *daemon, struct service *service, const char *resource,
+			   struct registrar **ret)
 {
 	if (*ret)
 		return 0;
@@ -111,8 +114,9 @@ void daemon_scan(struct daemon *daemon)
 		update_links(daemon);
 		if ((r & CORE_PAIRS) || !daemon->pairs_saved)
 			save_pairs(daemon);
-		if (core_offers_nics(&daemon->core) && start_registrar(daemon, &daemon->nic, daemon->options->resource_nic,
-							      &daemon->nic_registrar) < 0)
+		if (core_offers_nics(&daemon->core) &&
+		    start_registrar(daemon, &daemon->nic, daemon->options->resource_nic,
+				    &daemon->nic_registrar) < 0)
 			log_error("out of memory");
 		if (daemon->gaudi_registrar)
 			registrar_publish(daemon->gaudi_registrar);
@@ -158,16 +162,18 @@ static void watch_directory(struct daemon *daemon)
 
 	if (daemon->inotify_watch >= 0)
 		return;
-	daemon->inotify_watch = inotify_add_watch(daemon->inotify_fd, dir,
-						  IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB |
-							  IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
+	daemon->inotify_watch =
+		inotify_add_watch(daemon->inotify_fd, dir,
+				  IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB |
+					  IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
 	if (daemon->inotify_watch >= 0) {
 		daemon->said_no_directory = false;
 		registrar_sweep(dir);
 		return;
 	}
 	if (!daemon->said_no_directory)
-		(void)log_warning_errno(errno, "%s: cannot watch the kubelet's directory, waiting for it", dir);
+		(void)log_warning_errno(errno, "%s: cannot watch the kubelet's directory, waiting for it",
+					dir);
 	daemon->said_no_directory = true;
 }
 
@@ -182,7 +188,8 @@ static int on_directory_event(int fd, uint32_t events, void *data)
 		for (char *p = buf; p < buf + n;) {
 			const struct inotify_event *event = (const struct inotify_event *)p;
 
-			if (event->wd == daemon->inotify_watch && (event->mask & (IN_MOVE_SELF | IN_DELETE_SELF)))
+			if (event->wd == daemon->inotify_watch &&
+			    (event->mask & (IN_MOVE_SELF | IN_DELETE_SELF)))
 				(void)inotify_rm_watch(fd, event->wd);
 			if (event->wd == daemon->inotify_watch &&
 			    (event->mask & (IN_MOVE_SELF | IN_DELETE_SELF | IN_IGNORED)))
@@ -216,9 +223,11 @@ static int load_pairs(const char *path, bool read_only, struct pairs **ret)
 	if (r == 0 || r == -ENOENT)
 		return 0;
 	if (r == -EPROTONOSUPPORT)
-		return log_error_errno(r, "%s: %s; it was written by a newer gaudi-device-plugin: upgrade this one, or "
-					  "remove the file when no pod uses a Gaudi",
-				       path, why);
+		return log_error_errno(
+			r,
+			"%s: %s; it was written by a newer gaudi-device-plugin: upgrade this one, or "
+			"remove the file when no pod uses a Gaudi",
+			path, why);
 	if (r != -EBADMSG && r != -EFBIG)
 		return log_error_errno(r, "%s: cannot read the pairing", path);
 	log_warning("%s: not a pairing file (%s); a new pairing is made%s", path, why,
@@ -238,13 +247,17 @@ static int open_sysfs(const struct options *options, struct sysfs_root *sysfs)
 static void core_options_of(const struct options *options, struct core_options *core)
 {
 	*core = (struct core_options){
-		.mode = options->mode, .exclude = options->exclude, .n_exclude = options->n_exclude,
+		.mode = options->mode,
+		.exclude = options->exclude,
+		.n_exclude = options->n_exclude,
 	};
 }
 
 static void init_services(struct daemon *daemon)
 {
-	struct service common = { .loop = daemon->loop, .core = &daemon->core, .rescan = rescan, .data = daemon };
+	struct service common = {
+		.loop = daemon->loop, .core = &daemon->core, .rescan = rescan, .data = daemon
+	};
 
 	daemon->gaudi = common;
 	daemon->gaudi.kind = SERVICE_GAUDI;
@@ -264,8 +277,10 @@ static int start_sources(struct daemon *daemon)
 		return log_error_errno(r, "cannot set up a timer");
 	daemon->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (daemon->inotify_fd < 0)
-		return log_error_errno(negative_errno(), "cannot watch files (is fs.inotify.max_user_instances used up?)");
-	r = loop_add_fd(daemon->loop, daemon->inotify_fd, EPOLLIN, on_directory_event, daemon, &daemon->inotify);
+		return log_error_errno(negative_errno(),
+				       "cannot watch files (is fs.inotify.max_user_instances used up?)");
+	r = loop_add_fd(daemon->loop, daemon->inotify_fd, EPOLLIN, on_directory_event, daemon,
+			&daemon->inotify);
 	if (r < 0)
 		return log_error_errno(r, "cannot watch files");
 	if (!daemon->options->events)
@@ -291,11 +306,13 @@ int daemon_new(struct loop *loop, const struct options *options, struct daemon *
 	daemon->sysfs.fd = daemon->links.dir_fd = daemon->inotify_fd = -EBADF;
 	daemon->inotify_watch = -1;
 	init_services(daemon);
-	(void)snprintf(daemon->pairs_path, sizeof(daemon->pairs_path), "%s/%s", options->state_dir, PAIRS_FILE);
+	(void)snprintf(daemon->pairs_path, sizeof(daemon->pairs_path), "%s/%s", options->state_dir,
+		       PAIRS_FILE);
 	r = open_sysfs(options, &daemon->sysfs);
 	if (r < 0)
 		return r;
-	(void)fileio_mkdirs(AT_FDCWD, options->state_dir, 0755); /* its failure shows when the pairing is written */
+	(void)fileio_mkdirs(AT_FDCWD, options->state_dir,
+			    0755); /* its failure shows when the pairing is written */
 	r = load_pairs(daemon->pairs_path, false, &pairs);
 	if (r < 0)
 		return r;
@@ -342,7 +359,8 @@ const struct core *daemon_core(const struct daemon *daemon)
 
 static int on_signal(const struct signalfd_siginfo *info, void *data)
 {
-	log_info("ending on signal %u; the kubelet keeps its devices until a plugin registers again", info->ssi_signo);
+	log_info("ending on signal %u; the kubelet keeps its devices until a plugin registers again",
+		 info->ssi_signo);
 	loop_exit(data, 0);
 	return 0;
 }

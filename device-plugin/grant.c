@@ -81,7 +81,8 @@ static int env_append(struct grant *grant, const char *name, const char *format,
 }
 
 /* The host's path of one of a Gaudi's nodes. */
-static int add_gaudi_node(struct grant *grant, bool linked, const char *id, const char *link, const char *container)
+static int add_gaudi_node(struct grant *grant, bool linked, const char *id, const char *link,
+			  const char *container)
 {
 	char host[LINKS_PATH_MAX];
 
@@ -90,8 +91,8 @@ static int add_gaudi_node(struct grant *grant, bool linked, const char *id, cons
 	return add_node(grant, linked ? host : NULL, container);
 }
 
-static int add_gaudi(const struct core *core, const struct grant_options *options, const struct device *device,
-		     struct grant *grant)
+static int add_gaudi(const struct core *core, const struct grant_options *options,
+		     const struct device *device, struct grant *grant)
 {
 	const struct gaudi *gaudi = &device->gaudi;
 	const struct pairs_nic *nic = core_nic_of(core, gaudi->id);
@@ -116,7 +117,8 @@ static int add_gaudi(const struct core *core, const struct grant_options *option
 	if (r == 0)
 		r = env_append(grant, "HL_VISIBLE_DEVICES", "%s", accel);
 	if (r == 0)
-		r = env_append(grant, "HL_VISIBLE_DEVICES_UUID", "%s", gaudi->serial[0] ? gaudi->serial : gaudi->id);
+		r = env_append(grant, "HL_VISIBLE_DEVICES_UUID", "%s",
+			       gaudi->serial[0] ? gaudi->serial : gaudi->id);
 	return r;
 }
 
@@ -166,11 +168,12 @@ static int check_device(const struct device *device, const char *id, char *why, 
 
 static int device_pointer_compare(const void *a, const void *b)
 {
-	return strcmp((*(const struct device *const *)a)->gaudi.id, (*(const struct device *const *)b)->gaudi.id);
+	return strcmp((*(const struct device *const *)a)->gaudi.id,
+		      (*(const struct device *const *)b)->gaudi.id);
 }
 
-int grant_build(const struct core *core, const struct grant_options *options, const char *const *ids, size_t n,
-		struct grant *grant, char *why, size_t size)
+int grant_build(const struct core *core, const struct grant_options *options, const char *const *ids,
+		size_t n, struct grant *grant, char *why, size_t size)
 {
 	_cleanup_free_ const struct device **devices = calloc(n + 1, sizeof(*devices));
 	_cleanup_(grant_done) struct grant made = {};
@@ -200,8 +203,8 @@ int grant_build(const struct core *core, const struct grant_options *options, co
 	return 0;
 }
 
-int grant_build_nics(const struct core *core, const char *const *ids, size_t n, struct grant *grant, char *why,
-		     size_t size)
+int grant_build_nics(const struct core *core, const char *const *ids, size_t n, struct grant *grant,
+		     char *why, size_t size)
 {
 	_cleanup_(grant_done) struct grant made = {};
 	int r = check_ids(ids, n, why, size);
@@ -211,7 +214,8 @@ int grant_build_nics(const struct core *core, const char *const *ids, size_t n, 
 		char path[64];
 
 		if (!nic || !nic->is_offered)
-			return refuse(why, size, -ENOENT, ids[i], "this node has no such NIC function to hand out");
+			return refuse(why, size, -ENOENT, ids[i],
+				      "this node has no such NIC function to hand out");
 		(void)snprintf(path, sizeof(path), "/dev/infiniband/%s", nic->name.uverbs);
 		r = add_node(&made, NULL, path);
 		if (r == 0)

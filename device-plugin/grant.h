@@ -22,7 +22,7 @@ struct grant_node {
 };
 
 struct grant_env {
-	const char *name;	/* constant */
+	const char *name; /* constant */
 	char *value;
 };
 
@@ -52,12 +52,12 @@ struct grant_options {
  *   -ENODEV	a device that is gone or lost
  * grant is untouched on failure, else freed by grant_done().
  */
-int grant_build(const struct core *core, const struct grant_options *options, const char *const *ids, size_t n,
-		struct grant *grant, char *why, size_t size);
+int grant_build(const struct core *core, const struct grant_options *options, const char *const *ids,
+		size_t n, struct grant *grant, char *why, size_t size);
 
 /* The same for NIC functions of the second resource, by PCI address. */
-int grant_build_nics(const struct core *core, const char *const *ids, size_t n, struct grant *grant, char *why,
-		     size_t size);
+int grant_build_nics(const struct core *core, const char *const *ids, size_t n, struct grant *grant,
+		     char *why, size_t size);
 
 /* The value of an environment variable, or NULL. */
 const char *grant_find_env(const struct grant *grant, const char *name);

@@ -25,7 +25,8 @@ static bool probe_vanished(struct health *h, uint64_t now_ms)
 		h->since_ms = now_ms;
 	}
 	h->failed = 0;
-	return health_set(h, false, "gone: its accel device has left sysfs (unplugged, or its driver unloaded)");
+	return health_set(h, false,
+			  "gone: its accel device has left sysfs (unplugged, or its driver unloaded)");
 }
 
 /* A probe that failed: the state before stands until enough have failed. */

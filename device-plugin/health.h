@@ -30,11 +30,11 @@
 struct health {
 	bool healthy;
 	bool vanished;
-	char reason[SYSFS_LINE_MAX + 64];	/* "" when healthy and there is nothing to say */
-	enum lease_state state;	/* last one that was read */
-	uint64_t since_ms;	/* when the transient state or the absence began */
-	unsigned failed;	/* probes in a row */
-	uint64_t failed_ms;	/* when the last of them was counted */
+	char reason[SYSFS_LINE_MAX + 64]; /* "" when healthy and there is nothing to say */
+	enum lease_state state;		  /* last one that was read */
+	uint64_t since_ms;		  /* when the transient state or the absence began */
+	unsigned failed;		  /* probes in a row */
+	uint64_t failed_ms;		  /* when the last of them was counted */
 };
 
 /* A device that has not been probed yet: unhealthy, because nothing is known of it. */

@@ -25,10 +25,13 @@
 
 struct links {
 	int dir_fd;	/* of DEV/gaudi/by-id */
-	bool is_broken;	/* the last update failed */
+	bool is_broken; /* the last update failed */
 };
 
-#define LINKS_INIT { .dir_fd = -EBADF }
+#define LINKS_INIT               \
+	{                        \
+		.dir_fd = -EBADF \
+	}
 
 /* Opens, and makes if needed, gaudi/by-id below dev_dir. 0 or -errno. links_done() closes. */
 int links_open(struct links *links, const char *dev_dir);

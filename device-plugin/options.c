@@ -134,7 +134,8 @@ static int set_sysroot(struct options *options, const char *value, char *why, si
 	if (!*value)
 		return wrong(why, size, "--sysroot needs a directory");
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-		if ((size_t)snprintf(paths[i].field, OPTIONS_PATH_MAX, "%s%s", value, paths[i].below) >= OPTIONS_PATH_MAX)
+		if ((size_t)snprintf(paths[i].field, OPTIONS_PATH_MAX, "%s%s", value, paths[i].below) >=
+		    OPTIONS_PATH_MAX)
 			return wrong(why, size, "--sysroot is too long");
 	options->events = false;
 	return 0;
@@ -163,7 +164,8 @@ static int set_word(struct options *options, int option, const char *value, char
 		return 0;
 	case OPTION_LOG_LEVEL:
 		if (log_level_parse(value, &options->log_level) < 0)
-			return wrong(why, size, "--log-level: '%s' is none of error, warning, info, debug", value);
+			return wrong(why, size, "--log-level: '%s' is none of error, warning, info, debug",
+				     value);
 		return 0;
 	case OPTION_LOG_FORMAT:
 		if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
@@ -172,7 +174,9 @@ static int set_word(struct options *options, int option, const char *value, char
 		return 0;
 	case OPTION_RESCAN:
 		if (num_parse_uint(value, 50, 3600000, &options->rescan_ms) < 0)
-			return wrong(why, size, "--rescan: '%s' is not a number of milliseconds from 50 to 3600000", value);
+			return wrong(why, size,
+				     "--rescan: '%s' is not a number of milliseconds from 50 to 3600000",
+				     value);
 		return 0;
 	default:
 		if (options->n_exclude >= OPTIONS_EXCLUDE_MAX)
@@ -241,7 +245,8 @@ int options_parse(int argc, char **argv, struct options *options, char *why, siz
 			return r;
 	}
 	if (optind < argc)
-		return wrong(why, size, "'%s': arguments without an option name are not understood", argv[optind]);
+		return wrong(why, size, "'%s': arguments without an option name are not understood",
+			     argv[optind]);
 	if (strcmp(options->resource_gaudi, options->resource_nic) == 0)
 		return wrong(why, size, "--resource and --rdma-resource are the same");
 	return 0;

@@ -17,7 +17,7 @@ struct options {
 	char kubelet_dir[OPTIONS_PATH_MAX];
 	char dev_dir[OPTIONS_PATH_MAX];
 	char state_dir[OPTIONS_PATH_MAX];
-	bool events;	/* listen to the kernel; false with --sysroot */
+	bool events; /* listen to the kernel; false with --sysroot */
 	const char *mode;
 	const char *resource_gaudi;
 	const char *resource_nic;

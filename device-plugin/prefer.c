@@ -14,14 +14,14 @@
 struct chooser {
 	const struct prefer_device *devices;
 	size_t n, size;
-	size_t *order;		/* position -> index of the device; musts first, then by id */
+	size_t *order; /* position -> index of the device; musts first, then by id */
 	size_t n_must;
-	size_t *group;		/* switch of a position */
+	size_t *group; /* switch of a position */
 	size_t n_groups;
-	unsigned *distance;	/* n * n, by position */
-	size_t *taken;		/* of a group, scratch */
-	size_t *total;		/* of a group */
-	size_t *pick, *best;	/* positions, ascending */
+	unsigned *distance;  /* n * n, by position */
+	size_t *taken;	     /* of a group, scratch */
+	size_t *total;	     /* of a group */
+	size_t *pick, *best; /* positions, ascending */
 	struct prefer_score best_score;
 	bool has_best;
 };

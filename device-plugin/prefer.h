@@ -16,10 +16,10 @@
 
 struct prefer_device {
 	const char *id;
-	const char *path;	/* below the sysfs root; "": not known */
-	int numa_node;		/* -1: not known */
-	bool is_ready;		/* its lease is free */
-	bool must;		/* has to be among the chosen */
+	const char *path; /* below the sysfs root; "": not known */
+	int numa_node;	  /* -1: not known */
+	bool is_ready;	  /* its lease is free */
+	bool must;	  /* has to be among the chosen */
 };
 
 /*
@@ -34,7 +34,7 @@ struct prefer_score {
 	unsigned long long switches;
 	unsigned long long distance;
 	unsigned long long not_ready;
-	unsigned long long broken;	/* a large number minus the sum of squares of what is left */
+	unsigned long long broken; /* a large number minus the sum of squares of what is left */
 };
 
 #endif

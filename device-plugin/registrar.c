@@ -20,7 +20,7 @@
 #define STREAM_TIMEOUT_MS 10000
 
 enum state {
-	STATE_WAITING,		/* for the kubelet */
+	STATE_WAITING, /* for the kubelet */
 	STATE_REGISTERING,
 	STATE_REGISTERED,
 };
@@ -33,13 +33,13 @@ struct registrar {
 	enum state state;
 	struct kubelet_plugin *plugin;
 	struct grpc_client_call *call;
-	struct loop_source *timer;	/* begins anew */
+	struct loop_source *timer; /* begins anew */
 	unsigned retry_ms;
 	unsigned n_streams;
-	struct stat kubelet;	/* its socket when we registered */
+	struct stat kubelet; /* its socket when we registered */
 	char endpoint[64];
 	unsigned sequence;
-	bool said_waiting;	/* each said once per absence */
+	bool said_waiting; /* each said once per absence */
 	bool said_failure;
 };
 
@@ -75,8 +75,8 @@ static void begin_soon(struct registrar *registrar)
 static void fail_and_retry(struct registrar *registrar, int r, const char *text)
 {
 	if (!registrar->said_failure)
-		log_warning("%s: cannot register with the kubelet (%s), trying again: %s", registrar->resource,
-			    registrar->kubelet_dir, text ? text : strerror(-r));
+		log_warning("%s: cannot register with the kubelet (%s), trying again: %s",
+			    registrar->resource, registrar->kubelet_dir, text ? text : strerror(-r));
 	registrar->said_failure = true;
 	stop(registrar);
 	begin_later(registrar);
@@ -123,7 +123,8 @@ static void on_watchers(unsigned n, void *data)
 	if (n > 0 && registrar->state == STATE_REGISTERED) {
 		loop_timer_cancel(registrar->timer);
 	} else if (n == 0 && before > 0) {
-		log_info("%s: the kubelet has ended the stream of devices, registering again", registrar->resource);
+		log_info("%s: the kubelet has ended the stream of devices, registering again",
+			 registrar->resource);
 		begin_soon(registrar);
 	}
 }
@@ -135,8 +136,8 @@ static void endpoint_name(struct registrar *registrar)
 	struct timespec now;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
-	(void)snprintf(registrar->endpoint, sizeof(registrar->endpoint), REGISTRAR_PREFIX "%.16s-%llx-%u.sock",
-		       slash ? slash + 1 : registrar->resource,
+	(void)snprintf(registrar->endpoint, sizeof(registrar->endpoint),
+		       REGISTRAR_PREFIX "%.16s-%llx-%u.sock", slash ? slash + 1 : registrar->resource,
 		       (unsigned long long)now.tv_sec * 1000 + (unsigned long long)now.tv_nsec / 1000000,
 		       ++registrar->sequence);
 }
@@ -145,7 +146,10 @@ static int serve(struct registrar *registrar)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct kubelet_plugin_options options = {
-		.socket = path, .pre_start_required = true, .preferred_available = true, .ops = &service_ops,
+		.socket = path,
+		.pre_start_required = true,
+		.preferred_available = true,
+		.ops = &service_ops,
 		.data = registrar->service,
 	};
 	int r;
@@ -163,15 +167,21 @@ static int on_begin(void *data)
 	struct registrar *registrar = data;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct kubelet_registration registration = {
-		.kubelet_socket = path, .endpoint = registrar->endpoint, .resource = registrar->resource,
-		.pre_start_required = true, .preferred_available = true, .timeout_ms = REGISTER_TIMEOUT_MS,
+		.kubelet_socket = path,
+		.endpoint = registrar->endpoint,
+		.resource = registrar->resource,
+		.pre_start_required = true,
+		.preferred_available = true,
+		.timeout_ms = REGISTER_TIMEOUT_MS,
 	};
 	int r;
 
 	stop(registrar);
 	r = kubelet_path(registrar, path, sizeof(path), KUBELET_SOCKET_NAME);
 	if (r < 0) {
-		fail_and_retry(registrar, r, "the directory's name is too long for a Unix socket (107 bytes with the name)");
+		fail_and_retry(
+			registrar, r,
+			"the directory's name is too long for a Unix socket (107 bytes with the name)");
 		return 0;
 	}
 	if (stat(path, &registrar->kubelet) < 0) {
@@ -202,7 +212,11 @@ int registrar_new(struct loop *loop, const char *kubelet_dir, const char *resour
 	if (!registrar)
 		return -ENOMEM;
 	*registrar = (struct registrar){
-		.loop = loop, .kubelet_dir = kubelet_dir, .resource = resource, .service = service, .retry_ms = RETRY_MIN_MS,
+		.loop = loop,
+		.kubelet_dir = kubelet_dir,
+		.resource = resource,
+		.service = service,
+		.retry_ms = RETRY_MIN_MS,
 	};
 	r = loop_add_timer(loop, on_begin, registrar, &registrar->timer);
 	if (r < 0)
@@ -254,7 +268,8 @@ void registrar_check(struct registrar *registrar)
 	/* A dead kubelet's socket that was tried is tried again by the timer; our own files make events here too. */
 	if (!same_file(&now, &registrar->kubelet)) {
 		if (registrar->state == STATE_REGISTERED)
-			log_info("%s: the kubelet's socket was replaced, registering again", registrar->resource);
+			log_info("%s: the kubelet's socket was replaced, registering again",
+				 registrar->resource);
 		begin_soon(registrar);
 		return;
 	}

@@ -137,7 +137,8 @@ static int answer_build(const struct service *service, const V1beta1__ContainerA
 	int r;
 
 	if (service->kind == SERVICE_GAUDI)
-		r = grant_build(service->core, &service->grant, ids, request->n_devices_ids, &answer->grant, why, size);
+		r = grant_build(service->core, &service->grant, ids, request->n_devices_ids, &answer->grant,
+				why, size);
 	else
 		r = grant_build_nics(service->core, ids, request->n_devices_ids, &answer->grant, why, size);
 	if (r < 0)
@@ -164,7 +165,8 @@ static enum grpc_status status_of(int r)
 static void mark_allocated(struct service *service, const V1beta1__ContainerAllocateRequest *request,
 			   const struct grant *grant)
 {
-	const char *pairs = grant_find_env(grant, "GAUDI_P2P_PAIRS"), *nodes = grant_find_env(grant, "HL_VISIBLE_DEVICES");
+	const char *pairs = grant_find_env(grant, "GAUDI_P2P_PAIRS"),
+		   *nodes = grant_find_env(grant, "HL_VISIBLE_DEVICES");
 
 	for (size_t i = 0; service->kind == SERVICE_GAUDI && i < request->n_devices_ids; i++) {
 		struct device *device = core_find(service->core, request->devices_ids[i]);
@@ -173,7 +175,9 @@ static void mark_allocated(struct service *service, const V1beta1__ContainerAllo
 		device->was_used = false;
 	}
 	log_info("allocated %zu device(s)%s%s", request->n_devices_ids, pairs || nodes ? ": " : "",
-		 pairs ? pairs : nodes ? nodes : "");
+		 pairs	 ? pairs
+		 : nodes ? nodes
+			 : "");
 }
 
 static void on_allocate(struct grpc_call *call, const V1beta1__AllocateRequest *request, void *data)
@@ -209,7 +213,8 @@ static void on_allocate(struct grpc_call *call, const V1beta1__AllocateRequest *
 
 /* --- GetPreferredAllocation ------------------------------------------------ */
 
-static int preference(const struct service *service, const V1beta1__ContainerPreferredAllocationRequest *request,
+static int preference(const struct service *service,
+		      const V1beta1__ContainerPreferredAllocationRequest *request,
 		      V1beta1__ContainerPreferredAllocationResponse *response)
 {
 	size_t size = request->allocation_size > 0 ? (size_t)request->allocation_size : 0;
@@ -221,8 +226,9 @@ static int preference(const struct service *service, const V1beta1__ContainerPre
 	chosen = calloc(size + 1, sizeof(*chosen));
 	if (!chosen)
 		return -ENOMEM;
-	n = core_prefer(service->core, (const char *const *)request->available_deviceids, request->n_available_deviceids,
-			(const char *const *)request->must_include_deviceids, request->n_must_include_deviceids, size, chosen);
+	n = core_prefer(service->core, (const char *const *)request->available_deviceids,
+			request->n_available_deviceids, (const char *const *)request->must_include_deviceids,
+			request->n_must_include_deviceids, size, chosen);
 	if (n < 0) {
 		free(chosen);
 		return n;
@@ -233,7 +239,8 @@ static int preference(const struct service *service, const V1beta1__ContainerPre
 }
 
 /* Never an error: that would fail the pod. An empty list leaves the choice to the kubelet. */
-static void on_preferred(struct grpc_call *call, const V1beta1__PreferredAllocationRequest *request, void *data)
+static void on_preferred(struct grpc_call *call, const V1beta1__PreferredAllocationRequest *request,
+			 void *data)
 {
 	struct service *service = data;
 	size_t n = request->n_container_requests;
@@ -274,7 +281,8 @@ static void wait_free(struct wait *wait)
 DEFINE_CLEANUP(struct wait *, wait_free)
 
 /* The worst of all devices; reason is that device's. */
-static enum core_ready all_ready(const struct service *service, char *const *ids, size_t n, char *reason, size_t size)
+static enum core_ready all_ready(const struct service *service, char *const *ids, size_t n, char *reason,
+				 size_t size)
 {
 	enum core_ready worst = CORE_READY;
 	char text[SYSFS_LINE_MAX + 128];
@@ -343,7 +351,7 @@ void service_check_waits(struct service *service)
 {
 	struct list *node, *tmp;
 
-	list_for_each_safe (node, tmp, &service->waits) {
+	list_for_each_safe(node, tmp, &service->waits) {
 		struct wait *wait = list_entry(node, struct wait, node);
 
 		if (try_answer(service, wait->call, wait->ids, wait->n))

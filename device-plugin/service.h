@@ -13,8 +13,8 @@
 #define SERVICE_WAIT_MS 25000
 
 enum service_kind {
-	SERVICE_GAUDI,	/* Gaudis, with the NICs they are paired with */
-	SERVICE_NIC,	/* NIC functions by themselves */
+	SERVICE_GAUDI, /* Gaudis, with the NICs they are paired with */
+	SERVICE_NIC,   /* NIC functions by themselves */
 };
 
 struct service {
@@ -28,8 +28,8 @@ struct service {
 	/* Streams of ListAndWatch that are open, on every change; may be NULL. */
 	void (*watchers)(unsigned n, void *data);
 	void *watchers_data;
-	unsigned wait_ms;	/* for PreStartContainer; 0: SERVICE_WAIT_MS */
-	struct list waits;	/* calls of PreStartContainer that wait for a lease */
+	unsigned wait_ms;  /* for PreStartContainer; 0: SERVICE_WAIT_MS */
+	struct list waits; /* calls of PreStartContainer that wait for a lease */
 };
 
 /* Sets up the list of waits; the other fields are the caller's. */

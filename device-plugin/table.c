@@ -33,8 +33,8 @@ static void print_device(FILE *out, const struct core *core, const struct device
 			pci_distance(gaudi->path, gaudi->numa_node, seen->path, seen->numa_node));
 	else if (nic)
 		distance = pairing_nic_is_present(core->inventory, nic, NULL) ? "in a pod" : "not there now";
-	(void)fprintf(out, "%-16s %-8s %-5s %-10s %-10s %-14s %-9s %-12s %-10s %s%s%s\n", gaudi->id, node, numa,
-		      lease_state_name(gaudi->state), device->health.healthy ? "Healthy" : "Unhealthy",
+	(void)fprintf(out, "%-16s %-8s %-5s %-10s %-10s %-14s %-9s %-12s %-10s %s%s%s\n", gaudi->id, node,
+		      numa, lease_state_name(gaudi->state), device->health.healthy ? "Healthy" : "Unhealthy",
 		      nic ? nic->pci : "-", nic ? nic->rdma : "-", nic ? or_dash(nic->netdev) : "-",
 		      nic ? or_dash(nic->uverbs) : "-", distance, device->health.reason[0] ? "  " : "",
 		      device->health.reason);
@@ -42,19 +42,21 @@ static void print_device(FILE *out, const struct core *core, const struct device
 
 void table_print(FILE *out, const struct core *core)
 {
-	(void)fprintf(out, "%-16s %-8s %-5s %-10s %-10s %-14s %-9s %-12s %-10s %s\n", "GAUDI", "NODE", "NUMA", "LEASE",
-		      "HEALTH", "NIC", "RDMA", "INTERFACE", "VERBS", "DISTANCE");
+	(void)fprintf(out, "%-16s %-8s %-5s %-10s %-10s %-14s %-9s %-12s %-10s %s\n", "GAUDI", "NODE", "NUMA",
+		      "LEASE", "HEALTH", "NIC", "RDMA", "INTERFACE", "VERBS", "DISTANCE");
 	for (size_t i = 0; i < core->n_device; i++)
 		print_device(out, core, &core->device[i]);
 	if (core->n_device == 0)
-		(void)fputs("no Gaudi: is the driver loaded (gaudi_p2p, or mainline habanalabs)? ls /sys/class/accel\n", out);
+		(void)fputs(
+			"no Gaudi: is the driver loaded (gaudi_p2p, or mainline habanalabs)? ls /sys/class/accel\n",
+			out);
 	for (size_t i = 0; i < core->n_nic; i++) {
 		const struct core_nic *nic = &core->nic[i];
 		char numa[16];
 
 		print_numa(numa, sizeof(numa), nic->numa_node);
-		(void)fprintf(out, "%-16s %-8s %-5s %-10s %-10s %-14s %-9s %-12s %-10s %s\n", "-", "-", numa, "-",
-			      nic->missing_ms ? "Unhealthy" : "Healthy", nic->name.pci, nic->name.rdma,
+		(void)fprintf(out, "%-16s %-8s %-5s %-10s %-10s %-14s %-9s %-12s %-10s %s\n", "-", "-", numa,
+			      "-", nic->missing_ms ? "Unhealthy" : "Healthy", nic->name.pci, nic->name.rdma,
 			      or_dash(nic->name.netdev), or_dash(nic->name.uverbs), "by itself");
 	}
 }

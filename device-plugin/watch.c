@@ -30,7 +30,8 @@ bool watch_event_matters(const char *event, size_t len)
 		size_t n = strnlen(line, (size_t)(end - line));
 
 		for (size_t i = 0; i < ARRAY_SIZE(subsystems); i++)
-			if (n == sizeof(key) - 1 + strlen(subsystems[i]) && memcmp(line, key, sizeof(key) - 1) == 0 &&
+			if (n == sizeof(key) - 1 + strlen(subsystems[i]) &&
+			    memcmp(line, key, sizeof(key) - 1) == 0 &&
 			    memcmp(line + sizeof(key) - 1, subsystems[i], strlen(subsystems[i])) == 0)
 				return true;
 		line += n + 1;
@@ -44,7 +45,9 @@ static int receive(int fd)
 	char event[EVENT_MAX];
 	struct sockaddr_nl from = {};
 	struct iovec iov = { .iov_base = event, .iov_len = sizeof(event) };
-	struct msghdr msg = { .msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1 };
+	struct msghdr msg = {
+		.msg_name = &from, .msg_namelen = sizeof(from), .msg_iov = &iov, .msg_iovlen = 1
+	};
 	ssize_t n = recvmsg(fd, &msg, MSG_DONTWAIT);
 
 	if (n < 0)

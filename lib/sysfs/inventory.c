@@ -10,12 +10,8 @@
 #include "pci.h"
 
 static const char *const lease_words[] = {
-	[LEASE_UNKNOWN] = "unknown",
-	[LEASE_FREE] = "free",
-	[LEASE_OWNED] = "owned",
-	[LEASE_DRAINING] = "draining",
-	[LEASE_SCRUBBING] = "scrubbing",
-	[LEASE_LOST] = "lost",
+	[LEASE_UNKNOWN] = "unknown",   [LEASE_FREE] = "free",		[LEASE_OWNED] = "owned",
+	[LEASE_DRAINING] = "draining", [LEASE_SCRUBBING] = "scrubbing", [LEASE_LOST] = "lost",
 };
 
 const char *lease_state_name(enum lease_state state)
@@ -92,7 +88,8 @@ static void read_mainline_status(const struct sysfs_root *root, const char *dir,
 		if (strcasecmp(line, words[i].word) == 0)
 			gaudi->state = words[i].state;
 	if (gaudi->state != LEASE_FREE)
-		(void)snprintf(gaudi->reason, sizeof(gaudi->reason), "the driver's status is \"%.200s\"", line);
+		(void)snprintf(gaudi->reason, sizeof(gaudi->reason), "the driver's status is \"%.200s\"",
+			       line);
 }
 
 static void read_lease(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi)
@@ -103,7 +100,8 @@ static void read_lease(const struct sysfs_root *root, const char *dir, struct ga
 	gaudi->state = LEASE_UNKNOWN;
 	n = sysfs_read(root, line, sizeof(line), "%s/state", dir);
 	if (n < 0) {
-		(void)snprintf(gaudi->reason, sizeof(gaudi->reason), "state cannot be read: %s", strerror(-(int)n));
+		(void)snprintf(gaudi->reason, sizeof(gaudi->reason), "state cannot be read: %s",
+			       strerror(-(int)n));
 		return;
 	}
 	for (size_t i = LEASE_FREE; i < ARRAY_SIZE(lease_words); i++)
@@ -170,8 +168,12 @@ static int scan_gaudi(const struct sysfs_root *root, const char *name, struct ga
 	else
 		read_mainline_status(root, dir, gaudi);
 	last = strrchr(dir, '/');
-	if (!text_copy(gaudi->id, sizeof(gaudi->id), gaudi->serial[0] ? gaudi->serial :
-			gaudi->pci[0] ? gaudi->pci : last ? last + 1 : dir) || !pairs_id_is_valid(gaudi->id)) {
+	if (!text_copy(gaudi->id, sizeof(gaudi->id),
+		       gaudi->serial[0] ? gaudi->serial
+		       : gaudi->pci[0]	? gaudi->pci
+		       : last		? last + 1
+					: dir) ||
+	    !pairs_id_is_valid(gaudi->id)) {
 		log_debug("%s: no name to identify it by, skipped", name);
 		return -ENODEV;
 	}
@@ -261,12 +263,14 @@ static bool locate_soft(const struct sysfs_root *root, struct nic *nic)
 /*
  * 0: nic is filled; 1: only hidden is (Soft-RoCE in another namespace); -ENODEV: half there, or on no PCI function.
  */
-static int scan_uverbs(const struct sysfs_root *root, const char *name, struct nic *nic, struct hidden_uverbs *hidden)
+static int scan_uverbs(const struct sysfs_root *root, const char *name, struct nic *nic,
+		       struct hidden_uverbs *hidden)
 {
 	char dir[SYSFS_PATH_MAX], line[SYSFS_LINE_MAX];
 	unsigned number;
 
-	if (num_parse_suffix(name, "uverbs", &number) < 0 || !text_copy(nic->name.uverbs, sizeof(nic->name.uverbs), name))
+	if (num_parse_suffix(name, "uverbs", &number) < 0 ||
+	    !text_copy(nic->name.uverbs, sizeof(nic->name.uverbs), name))
 		return -ENODEV;
 	if (sysfs_read(root, line, sizeof(line), "class/infiniband_verbs/%s/ibdev", name) <= 0 ||
 	    !pairs_name_is_valid(line) || !text_copy(nic->name.rdma, sizeof(nic->name.rdma), line)) {
@@ -288,7 +292,8 @@ static int scan_uverbs(const struct sysfs_root *root, const char *name, struct n
 		log_debug("%s (%s): on no PCI function, skipped", line, name);
 		return -ENODEV;
 	}
-	if (nic->is_visible && sysfs_read(root, line, sizeof(line), "class/infiniband/%s/node_guid", nic->name.rdma) > 0 &&
+	if (nic->is_visible &&
+	    sysfs_read(root, line, sizeof(line), "class/infiniband/%s/node_guid", nic->name.rdma) > 0 &&
 	    pairs_id_is_valid(line))
 		(void)text_copy(nic->name.node_guid, sizeof(nic->name.node_guid), line);
 	if (!nic->name.netdev[0])
@@ -318,7 +323,8 @@ static void nics_make_unique(struct inventory *inv)
 		qsort(inv->nic, inv->n_nic, sizeof(*inv->nic), nic_compare);
 	for (size_t i = 0; i < inv->n_nic; i++) {
 		if (kept > 0 && strcmp(inv->nic[kept - 1].name.pci, inv->nic[i].name.pci) == 0)
-			log_debug("%s: another RDMA device of %s, skipped", inv->nic[i].name.rdma, inv->nic[i].name.pci);
+			log_debug("%s: another RDMA device of %s, skipped", inv->nic[i].name.rdma,
+				  inv->nic[i].name.pci);
 		else if (kept++ != i)
 			inv->nic[kept - 1] = inv->nic[i];
 	}
@@ -345,7 +351,8 @@ static int scan_nics(const struct sysfs_root *root, struct inventory *inv)
 				return -ENOMEM;
 			*added = nic;
 		} else if (r == 1) {
-			added_hidden = array_grow((void **)&inv->hidden, &inv->n_hidden, sizeof(*added_hidden));
+			added_hidden =
+				array_grow((void **)&inv->hidden, &inv->n_hidden, sizeof(*added_hidden));
 			if (!added_hidden)
 				return -ENOMEM;
 			*added_hidden = hidden;

@@ -18,12 +18,12 @@
 
 /* The driver's lease of a device. */
 enum lease_state {
-	LEASE_UNKNOWN,		/* the attribute could not be read, or holds a word we do not know */
+	LEASE_UNKNOWN, /* the attribute could not be read, or holds a word we do not know */
 	LEASE_FREE,
 	LEASE_OWNED,
-	LEASE_DRAINING,		/* ended, but an importer still holds its memory */
-	LEASE_SCRUBBING,	/* memory is being wiped */
-	LEASE_LOST,		/* left only by reset or rebind */
+	LEASE_DRAINING,	 /* ended, but an importer still holds its memory */
+	LEASE_SCRUBBING, /* memory is being wiped */
+	LEASE_LOST,	 /* left only by reset or rebind */
 };
 
 /* "free", "owned", ... and "unknown". */
@@ -33,26 +33,27 @@ const char *lease_state_name(enum lease_state state);
 bool lease_state_is_transient(enum lease_state state);
 
 struct gaudi {
-	char id[64];		/* Device ID: serial if usable and unique, else PCI address, else the kernel's name */
-	unsigned minor;		/* accelN, and accel_controlDN with the same N */
+	char id[64];	/* Device ID: serial if usable and unique, else PCI address, else the kernel's name */
+	unsigned minor; /* accelN, and accel_controlDN with the same N */
 	bool has_control;
-	bool has_lease;		/* gaudi_p2p; false: the mainline driver, which knows none */
+	bool has_lease; /* gaudi_p2p; false: the mainline driver, which knows none */
 	char driver[32];
-	char pci[24];		/* "" for a virtual device */
-	char serial[64];	/* "" when sysfs has none */
-	char path[SYSFS_PATH_MAX];	/* of the function below the root: "devices/pci0000:00/..."; "" when virtual */
-	int numa_node;		/* -1: not known */
-	int module_id;		/* -1: not known */
+	char pci[24];	 /* "" for a virtual device */
+	char serial[64]; /* "" when sysfs has none */
+	char path
+		[SYSFS_PATH_MAX]; /* of the function below the root: "devices/pci0000:00/..."; "" when virtual */
+	int numa_node;		  /* -1: not known */
+	int module_id;		  /* -1: not known */
 	enum lease_state state;
-	char reason[SYSFS_LINE_MAX];	/* the driver's words, "" when it has nothing to say */
+	char reason[SYSFS_LINE_MAX]; /* the driver's words, "" when it has nothing to say */
 };
 
 struct nic {
-	struct pairs_nic name;	/* netdev, node_guid are "" when the NIC is inside a pod */
+	struct pairs_nic name; /* netdev, node_guid are "" when the NIC is inside a pod */
 	char path[SYSFS_PATH_MAX];
-	int numa_node;		/* -1: not known */
-	bool is_soft;		/* Soft-RoCE on the function's netdev */
-	bool is_visible;	/* false: its RDMA device is in another network namespace */
+	int numa_node;	 /* -1: not known */
+	bool is_soft;	 /* Soft-RoCE on the function's netdev */
+	bool is_visible; /* false: its RDMA device is in another network namespace */
 };
 
 /*
@@ -67,12 +68,12 @@ struct hidden_uverbs {
 
 struct inventory {
 	size_t n_gaudi;
-	struct gaudi *gaudi;	/* sorted by id */
+	struct gaudi *gaudi; /* sorted by id */
 	size_t n_nic;
-	struct nic *nic;	/* sorted by PCI address, one per function */
+	struct nic *nic; /* sorted by PCI address, one per function */
 	size_t n_hidden;
 	struct hidden_uverbs *hidden;
-	bool has_rdma_cm;	/* /dev/infiniband/rdma_cm exists */
+	bool has_rdma_cm; /* /dev/infiniband/rdma_cm exists */
 };
 
 void inventory_free(struct inventory *inv);

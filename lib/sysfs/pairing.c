@@ -16,9 +16,9 @@
 struct assignment {
 	size_t n, m;
 	const long long *cost;
-	long long *u, *v;	/* potentials of rows and columns */
-	long long *min;		/* smallest reduced cost seen of a column */
-	size_t *row, *way;	/* row matched to a column; column before it on the path */
+	long long *u, *v;  /* potentials of rows and columns */
+	long long *min;	   /* smallest reduced cost seen of a column */
+	size_t *row, *way; /* row matched to a column; column before it on the path */
 	bool *used;
 };
 
@@ -86,7 +86,15 @@ int pairing_assign(size_t n_rows, size_t n_columns, const long long *cost, size_
 	_cleanup_free_ size_t *way = calloc(n_columns + 1, sizeof(*way));
 	_cleanup_free_ bool *used = calloc(n_columns + 1, sizeof(*used));
 	struct assignment a = {
-		.n = n_rows, .m = n_columns, .cost = cost, .u = u, .v = v, .min = min, .row = row, .way = way, .used = used,
+		.n = n_rows,
+		.m = n_columns,
+		.cost = cost,
+		.u = u,
+		.v = v,
+		.min = min,
+		.row = row,
+		.way = way,
+		.used = used,
 	};
 
 	if (!u || !v || !min || !row || !way || !used)
@@ -101,7 +109,8 @@ int pairing_assign(size_t n_rows, size_t n_columns, const long long *cost, size_
 bool pairing_nic_is_excluded(const struct pairing_options *options, const struct pairs_nic *nic)
 {
 	for (size_t i = 0; i < options->n_exclude; i++)
-		if (fnmatch(options->exclude[i], nic->pci, 0) == 0 || fnmatch(options->exclude[i], nic->rdma, 0) == 0 ||
+		if (fnmatch(options->exclude[i], nic->pci, 0) == 0 ||
+		    fnmatch(options->exclude[i], nic->rdma, 0) == 0 ||
 		    (nic->netdev[0] && fnmatch(options->exclude[i], nic->netdev, 0) == 0))
 			return true;
 	return false;
@@ -127,7 +136,8 @@ bool pairing_nic_is_present(const struct inventory *inv, const struct pairs_nic 
 		for (size_t i = 0; i < inv->n_hidden; i++) {
 			const struct hidden_uverbs *h = &inv->hidden[i];
 
-			if (strcmp(h->rdma, nic->rdma) == 0 && (!hidden || strcmp(h->uverbs, nic->uverbs) == 0))
+			if (strcmp(h->rdma, nic->rdma) == 0 &&
+			    (!hidden || strcmp(h->uverbs, nic->uverbs) == 0))
 				hidden = h;
 		}
 		if (!hidden)
@@ -156,7 +166,8 @@ static int keep_pairs(const struct inventory *inv, const struct pairing_options 
 		int r = 0;
 
 		stands = pairing && pair->has_nic && inventory_find_gaudi(inv, pair->gaudi) &&
-			 pairing_nic_is_present(inv, &pair->nic, &nic) && !pairing_nic_is_excluded(options, &nic);
+			 pairing_nic_is_present(inv, &pair->nic, &nic) &&
+			 !pairing_nic_is_excluded(options, &nic);
 		if (held && pair->has_nic)
 			(void)pairing_nic_is_present(inv, &pair->nic, &nic);
 		if (held || stands)
@@ -173,8 +184,8 @@ struct candidates {
 	size_t n_gaudi, n_nic;
 };
 
-static void find_candidates(const struct inventory *inv, const struct pairing_options *options, const struct pairs *p,
-			    struct candidates *c)
+static void find_candidates(const struct inventory *inv, const struct pairing_options *options,
+			    const struct pairs *p, struct candidates *c)
 {
 	bool pairing = strcmp(options->mode, "paired") == 0;
 
@@ -185,7 +196,8 @@ static void find_candidates(const struct inventory *inv, const struct pairing_op
 		const struct nic *nic = &inv->nic[i];
 
 		/* Inside a pod and in no pair of ours: somebody else gave it out. */
-		if (nic->is_visible && !pairs_find_nic(p, nic->name.pci) && !pairing_nic_is_excluded(options, &nic->name))
+		if (nic->is_visible && !pairs_find_nic(p, nic->name.pci) &&
+		    !pairing_nic_is_excluded(options, &nic->name))
 			c->nic[c->n_nic++] = nic;
 	}
 }
@@ -206,7 +218,8 @@ static int match(const struct candidates *c, size_t *partner)
 		for (size_t k = 0; k < c->n_nic; k++) {
 			const struct gaudi *gaudi = c->gaudi[g];
 			const struct nic *nic = c->nic[k];
-			unsigned distance = pci_distance(gaudi->path, gaudi->numa_node, nic->path, nic->numa_node);
+			unsigned distance =
+				pci_distance(gaudi->path, gaudi->numa_node, nic->path, nic->numa_node);
 
 			/* Equally far: keep the order of the addresses. */
 			cost[turned ? k * m + g : g * m + k] =

@@ -14,8 +14,8 @@
 #include "sysfs/pairs.h"
 
 struct pairing_options {
-	const char *mode;		/* "paired", or "separate" and "none", in which no new pairs are made */
-	const struct pairs *old;	/* the pairing before, NULL: none */
+	const char *mode;	 /* "paired", or "separate" and "none", in which no new pairs are made */
+	const struct pairs *old; /* the pairing before, NULL: none */
 	/*
 	 * True for a Gaudi whose pair must not change now: it is allocated, or
 	 * one of the two has been missing only for a moment. NULL: none.

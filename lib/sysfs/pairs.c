@@ -12,7 +12,8 @@
 
 #include "base/fileio.h"
 
-static int why_not(char *why, size_t size, int error, const char *format, ...) __attribute__((format(printf, 4, 5)));
+static int why_not(char *why, size_t size, int error, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 
 static int why_not(char *why, size_t size, int error, const char *format, ...)
 {
@@ -131,9 +132,10 @@ int pairs_add(struct pairs *p, const char *gaudi_id, const struct pairs_nic *nic
 
 static bool pair_equal(const struct pairs_pair *a, const struct pairs_pair *b)
 {
-	return strcmp(a->gaudi, b->gaudi) == 0 && a->has_nic == b->has_nic && strcmp(a->nic.pci, b->nic.pci) == 0 &&
-	       strcmp(a->nic.rdma, b->nic.rdma) == 0 && strcmp(a->nic.netdev, b->nic.netdev) == 0 &&
-	       strcmp(a->nic.uverbs, b->nic.uverbs) == 0 && strcmp(a->nic.node_guid, b->nic.node_guid) == 0;
+	return strcmp(a->gaudi, b->gaudi) == 0 && a->has_nic == b->has_nic &&
+	       strcmp(a->nic.pci, b->nic.pci) == 0 && strcmp(a->nic.rdma, b->nic.rdma) == 0 &&
+	       strcmp(a->nic.netdev, b->nic.netdev) == 0 && strcmp(a->nic.uverbs, b->nic.uverbs) == 0 &&
+	       strcmp(a->nic.node_guid, b->nic.node_guid) == 0;
 }
 
 bool pairs_equal(const struct pairs *a, const struct pairs *b)
@@ -158,7 +160,8 @@ static int get_text(const json_t *object, const char *key, bool needed, char *fi
 		return 0;
 	}
 	if (!json_is_string(value))
-		return why_not(why, why_size, -EBADMSG, "\"%s\" is %s", key, value ? "not a string" : "missing");
+		return why_not(why, why_size, -EBADMSG, "\"%s\" is %s", key,
+			       value ? "not a string" : "missing");
 	len = json_string_length(value);
 	if (len >= size || memchr(json_string_value(value), '\0', len))
 		return why_not(why, why_size, -EBADMSG, "\"%s\" is too long or holds a zero byte", key);
@@ -184,7 +187,8 @@ static int parse_nic(const json_t *object, struct pairs_nic *nic, char *why, siz
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
-		int r = get_text(object, fields[i].key, fields[i].needed, fields[i].field, fields[i].size, why, size);
+		int r = get_text(object, fields[i].key, fields[i].needed, fields[i].field, fields[i].size,
+				 why, size);
 
 		if (r < 0)
 			return r;
@@ -218,10 +222,11 @@ static int parse_pair(struct pairs *p, const json_t *object, size_t index, char 
 		return why_not(why, size, -EBADMSG, "\"nic\" of %s is neither an object nor null", id);
 	}
 	if (r == -EINVAL)
-		return why_not(why, size, -EBADMSG, "entry %zu of \"pairs\" holds an impossible id or name", index);
-	if (r == -EEXIST)
-		return why_not(why, size, -EBADMSG, "entry %zu of \"pairs\" names a Gaudi or NIC that an earlier one has",
+		return why_not(why, size, -EBADMSG, "entry %zu of \"pairs\" holds an impossible id or name",
 			       index);
+	if (r == -EEXIST)
+		return why_not(why, size, -EBADMSG,
+			       "entry %zu of \"pairs\" names a Gaudi or NIC that an earlier one has", index);
 	return r < 0 ? why_not(why, size, r, "entry %zu of \"pairs\": %s", index, strerror(-r)) : 0;
 }
 
@@ -230,10 +235,12 @@ static int check_version(const json_t *root, char *why, size_t size)
 	const json_t *version = json_object_get(root, "version");
 
 	if (!json_is_integer(version))
-		return why_not(why, size, -EBADMSG, "\"version\" is missing or not a number: not a pairing file");
+		return why_not(why, size, -EBADMSG,
+			       "\"version\" is missing or not a number: not a pairing file");
 	if (json_integer_value(version) == PAIRS_VERSION)
 		return 0;
-	return why_not(why, size, -EPROTONOSUPPORT, "version %" JSON_INTEGER_FORMAT " is unknown, this program knows %d",
+	return why_not(why, size, -EPROTONOSUPPORT,
+		       "version %" JSON_INTEGER_FORMAT " is unknown, this program knows %d",
 		       json_integer_value(version), PAIRS_VERSION);
 }
 
@@ -251,7 +258,8 @@ int pairs_parse(const char *text, size_t len, struct pairs **ret, char *why, siz
 	/* Without this flag a second "pairs" would silently replace the first. */
 	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
 	if (!root)
-		return why_not(why, size, json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG,
+		return why_not(why, size,
+			       json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG,
 			       "line %d: %s", error.line, error.text);
 	if (!json_is_object(root))
 		return why_not(why, size, -EBADMSG, "not a JSON object");
@@ -303,8 +311,8 @@ int pairs_load(const char *path, struct pairs **ret, char *why, size_t size)
 
 static json_t *nic_to_json(const struct pairs_nic *nic)
 {
-	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "pci", nic->pci, "rdma", nic->rdma, "netdev", nic->netdev, "uverbs",
-			 nic->uverbs, "node_guid", nic->node_guid);
+	return json_pack("{s:s, s:s, s:s, s:s, s:s}", "pci", nic->pci, "rdma", nic->rdma, "netdev",
+			 nic->netdev, "uverbs", nic->uverbs, "node_guid", nic->node_guid);
 }
 
 char *pairs_format(const struct pairs *p)
@@ -317,8 +325,9 @@ char *pairs_format(const struct pairs *p)
 		const struct pairs_pair *pair = &p->pair[i];
 
 		/* The _new functions take the reference also when they fail, and refuse NULL. */
-		if (json_array_append_new(list, json_pack("{s:s, s:o}", "gaudi", pair->gaudi, "nic",
-							  pair->has_nic ? nic_to_json(&pair->nic) : json_null())) < 0)
+		if (json_array_append_new(
+			    list, json_pack("{s:s, s:o}", "gaudi", pair->gaudi, "nic",
+					    pair->has_nic ? nic_to_json(&pair->nic) : json_null())) < 0)
 			return NULL;
 	}
 	root = json_pack("{s:i, s:s, s:O}", "version", PAIRS_VERSION, "mode", p->mode, "pairs", list);

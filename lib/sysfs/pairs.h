@@ -32,23 +32,23 @@
 
 /* One NIC function. All strings end with NUL; "" means not known. */
 struct pairs_nic {
-	char pci[24];		/* PCI function, "0000:06:00.0"; never empty */
-	char rdma[64];		/* RDMA device on the host, "mlx5_0"; never empty */
-	char netdev[16];	/* its network interface on the host */
-	char uverbs[32];	/* "uverbs0", the node in /dev/infiniband */
-	char node_guid[24];	/* as sysfs shows it */
+	char pci[24];	    /* PCI function, "0000:06:00.0"; never empty */
+	char rdma[64];	    /* RDMA device on the host, "mlx5_0"; never empty */
+	char netdev[16];    /* its network interface on the host */
+	char uverbs[32];    /* "uverbs0", the node in /dev/infiniband */
+	char node_guid[24]; /* as sysfs shows it */
 };
 
 struct pairs_pair {
-	char gaudi[64];		/* Device ID: serial if there is one, else PCI address */
+	char gaudi[64]; /* Device ID: serial if there is one, else PCI address */
 	bool has_nic;
-	struct pairs_nic nic;	/* zero unless has_nic */
+	struct pairs_nic nic; /* zero unless has_nic */
 };
 
 struct pairs {
-	char mode[16];		/* "paired", "separate" or "none" */
+	char mode[16]; /* "paired", "separate" or "none" */
 	size_t n;
-	struct pairs_pair *pair;	/* owned; sorted by nothing in particular */
+	struct pairs_pair *pair; /* owned; sorted by nothing in particular */
 };
 
 void pairs_free(struct pairs *p);

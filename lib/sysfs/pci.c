@@ -70,7 +70,8 @@ static size_t host_bridge_end(const char *path)
 		if (strncmp(p, "pci", 3) != 0)
 			continue;
 		n = hex_len(p + 3, 4, 8);
-		if (n > 0 && p[3 + n] == ':' && hex_len(p + 4 + n, 2, 2) > 0 && (p[6 + n] == '/' || p[6 + n] == '\0'))
+		if (n > 0 && p[3 + n] == ':' && hex_len(p + 4 + n, 2, 2) > 0 &&
+		    (p[6 + n] == '/' || p[6 + n] == '\0'))
 			return (size_t)(p - path) + 6 + n;
 	}
 	return 0;

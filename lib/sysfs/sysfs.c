@@ -24,15 +24,15 @@ static int path_vformat(char buf[SYSFS_PATH_MAX], const char *format, va_list ar
 	return n >= SYSFS_PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-#define PATH_FORMAT(buf, format)                            \
-	({                                                  \
-		va_list args_;                              \
-		int r_;                                     \
-							    \
-		va_start(args_, format);                    \
+#define PATH_FORMAT(buf, format)                           \
+	({                                                 \
+		va_list args_;                             \
+		int r_;                                    \
+                                                           \
+		va_start(args_, format);                   \
 		r_ = path_vformat((buf), (format), args_); \
-		va_end(args_);                              \
-		r_;                                         \
+		va_end(args_);                             \
+		r_;                                        \
 	})
 
 /* Where an open directory is now, without links. */

@@ -18,11 +18,14 @@
 #define SYSFS_LINE_MAX 256
 
 struct sysfs_root {
-	int fd;			/* O_PATH directory; -EBADF when not open */
-	char real[SYSFS_PATH_MAX];	/* where it really is, without links and without a slash at the end */
+	int fd;			   /* O_PATH directory; -EBADF when not open */
+	char real[SYSFS_PATH_MAX]; /* where it really is, without links and without a slash at the end */
 };
 
-#define SYSFS_ROOT_INIT { .fd = -EBADF }
+#define SYSFS_ROOT_INIT      \
+	{                    \
+		.fd = -EBADF \
+	}
 
 /*
  * Opens the directory that is the sysfs ("/sys"). 0, -ENOENT, -ENOTDIR or
@@ -54,7 +57,8 @@ int sysfs_resolve(const struct sysfs_root *root, char *buf, const char *format, 
 	__attribute__((format(printf, 3, 4)));
 
 /* Whether anything is at the formatted path (dangling links are nothing). */
-bool sysfs_exists(const struct sysfs_root *root, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool sysfs_exists(const struct sysfs_root *root, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* Names in a directory, without those that begin with a dot. */
 struct sysfs_names {

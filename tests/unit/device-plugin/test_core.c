@@ -222,7 +222,7 @@ static void readiness_follows_the_lease(void **state)
 		const char *text;
 		enum core_ready ready;
 	} cases[] = {
-		{ "free\n", CORE_READY },	{ "owned\n", CORE_WAIT },    { "draining\n", CORE_WAIT },
+		{ "free\n", CORE_READY },     { "owned\n", CORE_WAIT },	   { "draining\n", CORE_WAIT },
 		{ "scrubbing\n", CORE_WAIT }, { "nonsense\n", CORE_WAIT }, { "lost\n", CORE_NEVER },
 	};
 	struct fixture *f = *state;
@@ -231,7 +231,8 @@ static void readiness_follows_the_lease(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		fakefs_put(f->fs, LAB_GAUDI0 "/state", cases[i].text);
 		(void)scan(f, 2000);
-		assert_int_equal(core_is_ready(&f->core, "0000:03:00.0", f->why, sizeof(f->why)), cases[i].ready);
+		assert_int_equal(core_is_ready(&f->core, "0000:03:00.0", f->why, sizeof(f->why)),
+				 cases[i].ready);
 	}
 	assert_int_equal(core_is_ready(&f->core, "nobody", f->why, sizeof(f->why)), CORE_NEVER);
 }
@@ -382,7 +383,8 @@ static void a_nic_is_offered_only_when_no_gaudi_came_for_it(void **state)
 static void preference_is_never_an_error(void **state)
 {
 	struct fixture *f = *state;
-	const char *available[] = { "nobody", "AM00000007", "AM00000000", "AM00000006", "AM00000006" }, *must[] = { "AM00000007" };
+	const char *available[] = { "nobody", "AM00000007", "AM00000000", "AM00000006", "AM00000006" },
+		   *must[] = { "AM00000007" };
 	const char *chosen[5];
 
 	(void)load(f, TREES "eight-four.tree");
@@ -486,7 +488,8 @@ static void a_broken_directory_spoils_only_its_own_device(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(one_gaudi_comes_with_its_nic, setup, teardown),
 	cmocka_unit_test_setup_teardown(all_gaudis_come_without_module_ids_in_any_order, setup, teardown),
-	cmocka_unit_test_setup_teardown(serials_are_told_and_the_second_of_a_switch_is_alone, setup, teardown),
+	cmocka_unit_test_setup_teardown(serials_are_told_and_the_second_of_a_switch_is_alone, setup,
+					teardown),
 	cmocka_unit_test_setup_teardown(numbers_beyond_nine_are_whole, setup, teardown),
 	cmocka_unit_test_setup_teardown(without_links_the_plain_nodes_are_given, setup, teardown),
 	cmocka_unit_test_setup_teardown(impossible_requests_are_refused_by_name, setup, teardown),
@@ -496,7 +499,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(a_link_made_anew_by_a_move_keeps_its_pair, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_nic_that_stays_away_loses_its_place_unless_in_use, setup, teardown),
 	cmocka_unit_test_setup_teardown(after_a_restart_pairs_wait_for_late_devices, setup, teardown),
-	cmocka_unit_test_setup_teardown(an_allocated_device_keeps_its_pair_until_it_was_used, setup, teardown),
+	cmocka_unit_test_setup_teardown(an_allocated_device_keeps_its_pair_until_it_was_used, setup,
+					teardown),
 	cmocka_unit_test_setup_teardown(left_over_nics_are_handed_out_by_themselves, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_nic_is_offered_only_when_no_gaudi_came_for_it, setup, teardown),
 	cmocka_unit_test_setup_teardown(preference_is_never_an_error, setup, teardown),

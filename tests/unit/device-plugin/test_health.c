@@ -101,10 +101,12 @@ static void a_failed_probe_says_nothing_for_a_while(void **state)
 	for (unsigned i = 0; i < 50; i++)
 		assert_false(probe(&h, LEASE_UNKNOWN, "state cannot be read: Input/output error", now + i));
 	for (unsigned i = 1; i < HEALTH_PROBES_MAX - 1; i++)
-		assert_false(probe(&h, LEASE_UNKNOWN, "state cannot be read: Input/output error", now += HEALTH_PROBE_MS));
+		assert_false(probe(&h, LEASE_UNKNOWN, "state cannot be read: Input/output error",
+				   now += HEALTH_PROBE_MS));
 	assert_true(h.healthy);
 	assert_int_equal(health_next_ms(&h, now), HEALTH_PROBE_MS);
-	assert_true(probe(&h, LEASE_UNKNOWN, "state cannot be read: Input/output error", now += HEALTH_PROBE_MS));
+	assert_true(
+		probe(&h, LEASE_UNKNOWN, "state cannot be read: Input/output error", now += HEALTH_PROBE_MS));
 	assert_false(h.healthy);
 	assert_non_null(strstr(h.reason, "Input/output error"));
 	assert_true(probe(&h, LEASE_OWNED, "", now + 1));

@@ -24,10 +24,14 @@ static void node_add(struct node *node, unsigned sw, unsigned slot, bool ready, 
 
 	(void)snprintf(node->ids[i], sizeof(node->ids[i]), "g%u%u", sw, slot);
 	(void)snprintf(node->paths[i], sizeof(node->paths[i]),
-		       "devices/pci0000:%02x/0000:%02x:01.0/0000:%02x:00.0/0000:%02x:%02x.0/0000:%02x:00.0", sw * 16, sw * 16,
-		       sw * 16 + 1, sw * 16 + 2, slot, sw * 16 + 3 + slot);
+		       "devices/pci0000:%02x/0000:%02x:01.0/0000:%02x:00.0/0000:%02x:%02x.0/0000:%02x:00.0",
+		       sw * 16, sw * 16, sw * 16 + 1, sw * 16 + 2, slot, sw * 16 + 3 + slot);
 	node->devices[i] = (struct prefer_device){
-		.id = node->ids[i], .path = node->paths[i], .numa_node = (int)sw / 2, .is_ready = ready, .must = must,
+		.id = node->ids[i],
+		.path = node->paths[i],
+		.numa_node = (int)sw / 2,
+		.is_ready = ready,
+		.must = must,
 	};
 }
 
@@ -106,7 +110,8 @@ static void musts_are_among_the_chosen(void **state)
 static void unknown_places_are_no_error(void **state)
 {
 	struct prefer_device devices[] = {
-		{ .id = "b", .path = "", .numa_node = -1 }, { .id = "a", .path = "", .numa_node = -1, .is_ready = true },
+		{ .id = "b", .path = "", .numa_node = -1 },
+		{ .id = "a", .path = "", .numa_node = -1, .is_ready = true },
 	};
 	size_t chosen[2];
 
@@ -220,10 +225,13 @@ static void many_devices_are_chosen_well_enough(void **state)
 		unsigned sw = i % 8;
 
 		(void)snprintf(ids[i], sizeof(ids[i]), "d%02u", i);
-		(void)snprintf(paths[i], sizeof(paths[i]),
-			       "devices/pci0000:%02x/0000:%02x:01.0/0000:%02x:00.0/0000:%02x:%02x.0/0000:%02x:00.0", sw * 16,
-			       sw * 16, sw * 16 + 1, sw * 16 + 2, i / 8, sw * 16 + 3 + i / 8);
-		devices[i] = (struct prefer_device){ .id = ids[i], .path = paths[i], .numa_node = (int)sw / 4, .is_ready = true };
+		(void)snprintf(
+			paths[i], sizeof(paths[i]),
+			"devices/pci0000:%02x/0000:%02x:01.0/0000:%02x:00.0/0000:%02x:%02x.0/0000:%02x:00.0",
+			sw * 16, sw * 16, sw * 16 + 1, sw * 16 + 2, i / 8, sw * 16 + 3 + i / 8);
+		devices[i] = (struct prefer_device){
+			.id = ids[i], .path = paths[i], .numa_node = (int)sw / 4, .is_ready = true
+		};
 	}
 	assert_int_equal(prefer_choose(devices, N, 8, chosen), 8);
 	for (unsigned i = 1; i < 8; i++)

@@ -114,7 +114,7 @@ static void step(struct fixture *f, unsigned n)
 #define WAIT_FOR(f, condition)                                                             \
 	do {                                                                               \
 		uint64_t end_ = loop_now_ms() + LIMIT_MS;                                  \
-											   \
+                                                                                           \
 		while (!(condition)) {                                                     \
 			step(f, 1);                                                        \
 			if (loop_now_ms() > end_)                                          \
@@ -265,7 +265,8 @@ static void allocate_answers_with_nodes_and_environment(void **state)
 	assert_string_equal(container->devices[0]->permissions, "rw");
 	for (size_t i = 0; i < container->n_envs; i++)
 		if (strcmp(container->envs[i]->key, "GAUDI_P2P_PAIRS") == 0)
-			has_pairs = strcmp(container->envs[i]->value, "/dev/accel/accel1=/dev/infiniband/uverbs1") == 0;
+			has_pairs = strcmp(container->envs[i]->value,
+					   "/dev/accel/accel1=/dev/infiniband/uverbs1") == 0;
 	assert_true(has_pairs);
 	call_allocate(f, "nobody");
 	assert_int_equal(f->call.error.status, GRPC_NOT_FOUND);
@@ -277,8 +278,10 @@ static void preference_answers_every_container(void **state)
 	struct fixture *f = *state;
 	_cleanup_message_ V1beta1__PreferredAllocationResponse *response = NULL;
 	char *ids[] = { (char *)"nobody", (char *)GAUDI1, (char *)GAUDI0 };
-	V1beta1__ContainerPreferredAllocationRequest container = V1BETA1__CONTAINER_PREFERRED_ALLOCATION_REQUEST__INIT;
-	V1beta1__ContainerPreferredAllocationRequest negative = V1BETA1__CONTAINER_PREFERRED_ALLOCATION_REQUEST__INIT;
+	V1beta1__ContainerPreferredAllocationRequest container =
+		V1BETA1__CONTAINER_PREFERRED_ALLOCATION_REQUEST__INIT;
+	V1beta1__ContainerPreferredAllocationRequest negative =
+		V1BETA1__CONTAINER_PREFERRED_ALLOCATION_REQUEST__INIT;
 	V1beta1__ContainerPreferredAllocationRequest *containers[] = { &container, &negative };
 	V1beta1__PreferredAllocationRequest request = V1BETA1__PREFERRED_ALLOCATION_REQUEST__INIT;
 
@@ -512,7 +515,8 @@ static void nics_by_themselves_are_a_second_resource(void **state)
 	call_allocate(f, "0000:08:00.0");
 	response = call_answer(f, &v1beta1__allocate_response__descriptor);
 	assert_int_equal(response->container_responses[0]->n_devices, 2);
-	assert_string_equal(response->container_responses[0]->devices[0]->host_path, "/dev/infiniband/uverbs1");
+	assert_string_equal(response->container_responses[0]->devices[0]->host_path,
+			    "/dev/infiniband/uverbs1");
 	call_pre_start(f, "0000:08:00.0");
 	WAIT_FOR(f, f->call.is_done);
 	assert_int_equal(f->call.error.status, GRPC_OK);
@@ -581,11 +585,14 @@ static void dead_sockets_of_former_plugins_are_swept(void **state)
 {
 	struct fixture *f = *state;
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), alive = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int dead = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+	    alive = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%.80s/gaudi-p2p-dead.sock", f->kubelet_dir);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%.80s/gaudi-p2p-dead.sock",
+		       f->kubelet_dir);
 	assert_int_equal(bind(dead, (struct sockaddr *)&address, sizeof(address)), 0);
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%.80s/gaudi-p2p-alive.sock", f->kubelet_dir);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%.80s/gaudi-p2p-alive.sock",
+		       f->kubelet_dir);
 	assert_int_equal(bind(alive, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(alive, 1), 0);
 	fakefs_put(f->fs, KUBELET_DIR "/other.sock", "");

@@ -135,9 +135,12 @@ static void the_mainline_driver_has_no_lease(void **state)
 		const char *status;
 		enum lease_state state;
 	} cases[] = {
-		{ "Operational\n", LEASE_FREE },	{ "In reset\n", LEASE_SCRUBBING },
-		{ "Needs reset\n", LEASE_LOST },	{ "Disabled\n", LEASE_LOST },
-		{ "In device creation\n", LEASE_SCRUBBING }, { "Singing\n", LEASE_UNKNOWN },
+		{ "Operational\n", LEASE_FREE },
+		{ "In reset\n", LEASE_SCRUBBING },
+		{ "Needs reset\n", LEASE_LOST },
+		{ "Disabled\n", LEASE_LOST },
+		{ "In device creation\n", LEASE_SCRUBBING },
+		{ "Singing\n", LEASE_UNKNOWN },
 		{ "", LEASE_UNKNOWN },
 	};
 
@@ -145,7 +148,8 @@ static void the_mainline_driver_has_no_lease(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		_cleanup_(inventory_freep) struct inventory *inv = NULL;
 
-		fakefs_put(*state, "sys/devices/pci0000:00/0000:00:03.0/0000:02:00.0/status", cases[i].status);
+		fakefs_put(*state, "sys/devices/pci0000:00/0000:00:03.0/0000:02:00.0/status",
+			   cases[i].status);
 		inv = scan(*state);
 		assert_int_equal(inv->n_gaudi, 2); /* the third is another vendor's */
 		assert_false(inv->gaudi[0].has_lease);
@@ -184,7 +188,8 @@ static void soft_links_count_as_their_function(void **state)
 	assert_string_equal(nic->name.rdma, "rxe1");
 	assert_string_equal(nic->name.netdev, "enp8s0");
 	assert_string_equal(nic->name.uverbs, "uverbs1");
-	assert_string_equal(nic->path, "devices/pci0000:00/0000:00:04.0/0000:05:00.0/0000:06:01.0/0000:08:00.0");
+	assert_string_equal(nic->path,
+			    "devices/pci0000:00/0000:00:04.0/0000:05:00.0/0000:06:01.0/0000:08:00.0");
 }
 
 static void a_virtual_device_is_named_by_the_kernel(void **state)
@@ -241,8 +246,9 @@ static void what_is_half_gone_is_skipped_and_the_rest_found(void **state)
 static void every_single_removal_is_survived(void **state)
 {
 	static const char *const victims[] = {
-		"sys/class/net", "sys/class/infiniband", "sys/class/infiniband_verbs", "sys/class/accel", "sys/class/misc",
-		"sys/devices/virtual", "sys/bus", "sys/devices", "sys/class",
+		"sys/class/net",   "sys/class/infiniband", "sys/class/infiniband_verbs",
+		"sys/class/accel", "sys/class/misc",	   "sys/devices/virtual",
+		"sys/bus",	   "sys/devices",	   "sys/class",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(victims); i++) {
@@ -260,10 +266,12 @@ static void every_single_removal_is_survived(void **state)
 
 static void scans_of_the_same_are_equal(void **state)
 {
-	_cleanup_(inventory_freep) struct inventory *a = scan_tree(*state, TREES "eight-eight.tree"), *b = scan(*state), *c = NULL;
+	_cleanup_(inventory_freep) struct inventory *a = scan_tree(*state, TREES "eight-eight.tree"),
+						    *b = scan(*state), *c = NULL;
 
 	assert_true(inventory_equal(a, b));
-	fakefs_put(*state, "sys/devices/pci0000:16/0000:16:01.0/0000:17:00.0/0000:18:00.0/0000:19:00.0/state", "lost\n");
+	fakefs_put(*state, "sys/devices/pci0000:16/0000:16:01.0/0000:17:00.0/0000:18:00.0/0000:19:00.0/state",
+		   "lost\n");
 	c = scan(*state);
 	assert_false(inventory_equal(a, c));
 }
@@ -273,7 +281,8 @@ static void addresses_are_recognised_whole(void **state)
 	static const struct {
 		const char *path, *addr, *cut;
 	} cases[] = {
-		{ "devices/pci0000:00/0000:00:03.0/virtio1", "0000:00:03.0", "devices/pci0000:00/0000:00:03.0" },
+		{ "devices/pci0000:00/0000:00:03.0/virtio1", "0000:00:03.0",
+		  "devices/pci0000:00/0000:00:03.0" },
 		{ "devices/pci0000:80/0000:80:05.5/pci10000:00/10000:00:02.0/10000:01:00.0", "10000:01:00.0",
 		  "devices/pci0000:80/0000:80:05.5/pci10000:00/10000:00:02.0/10000:01:00.0" },
 		{ "devices/pci0000:00/0000:00:03.8", NULL, NULL },
@@ -300,12 +309,14 @@ static void addresses_are_recognised_whole(void **state)
 static void distances_are_ordered(void **state)
 {
 	static const char a[] = "devices/pci0000:16/0000:16:01.0/0000:17:00.0/0000:18:00.0/0000:19:00.0";
-	static const char same_switch[] = "devices/pci0000:16/0000:16:01.0/0000:17:00.0/0000:18:01.0/0000:1a:00.0";
+	static const char same_switch[] =
+		"devices/pci0000:16/0000:16:01.0/0000:17:00.0/0000:18:01.0/0000:1a:00.0";
 	static const char same_bridge[] = "devices/pci0000:16/0000:16:02.0/0000:27:00.0";
 	static const char elsewhere[] = "devices/pci0000:4a/0000:4a:02.0/0000:4b:00.0";
 	unsigned d[] = {
-		pci_distance(a, 0, a, 0),	  pci_distance(a, 0, same_switch, 0), pci_distance(a, 0, same_bridge, 0),
-		pci_distance(a, 0, elsewhere, 0), pci_distance(a, -1, elsewhere, 0),  pci_distance(a, 0, elsewhere, 1),
+		pci_distance(a, 0, a, 0),	    pci_distance(a, 0, same_switch, 0),
+		pci_distance(a, 0, same_bridge, 0), pci_distance(a, 0, elsewhere, 0),
+		pci_distance(a, -1, elsewhere, 0),  pci_distance(a, 0, elsewhere, 1),
 	};
 
 	(void)state;
@@ -315,8 +326,9 @@ static void distances_are_ordered(void **state)
 	assert_string_equal(pci_distance_name(d[1]), "same switch");
 	assert_string_equal(pci_distance_name(d[5]), "other NUMA node");
 	/* Other buses may stand before the host bridge. */
-	assert_string_equal(pci_distance_name(pci_distance("devices/platform/soc/pci0000:00/0000:00:01.0/0000:01:00.0", 0,
-							   "devices/platform/soc/pci0001:00/0001:00:01.0/0001:01:00.0", 0)),
+	assert_string_equal(pci_distance_name(pci_distance(
+				    "devices/platform/soc/pci0000:00/0000:00:01.0/0000:01:00.0", 0,
+				    "devices/platform/soc/pci0001:00/0001:00:01.0/0001:01:00.0", 0)),
 			    "same NUMA node");
 	assert_int_equal(pci_distance("", -1, "", -1), pci_distance("", -1, a, 0));
 	assert_int_equal(pci_switch_len(a), strlen("devices/pci0000:16/0000:16:01.0/0000:17:00.0"));

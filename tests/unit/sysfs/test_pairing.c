@@ -116,7 +116,8 @@ static void move_rxe0_into_a_pod(struct fakefs *fs)
 {
 	fakefs_remove(fs, "sys/class/infiniband/rxe0");
 	fakefs_remove(fs, "sys/class/net/enp4s0");
-	fakefs_remove(fs, "sys/devices/pci0000:00/0000:00:03.0/0000:01:00.0/0000:02:01.0/0000:04:00.0/virtio1/net");
+	fakefs_remove(
+		fs, "sys/devices/pci0000:00/0000:00:03.0/0000:01:00.0/0000:02:01.0/0000:04:00.0/virtio1/net");
 }
 
 static void a_nic_inside_a_pod_keeps_its_pair(void **state)
@@ -146,7 +147,9 @@ static void hardware_inside_a_pod_keeps_its_host_names(void **state)
 {
 	_cleanup_(inventory_freep) struct inventory *inv = NULL;
 	_cleanup_(pairs_freep) struct pairs *old = pairs_new("paired"), *p = NULL;
-	struct pairs_nic nic = { .pci = "0000:03:00.0", .rdma = "mlx5_7", .netdev = "ens3", .uverbs = "uverbs9" };
+	struct pairs_nic nic = {
+		.pci = "0000:03:00.0", .rdma = "mlx5_7", .netdev = "ens3", .uverbs = "uverbs9"
+	};
 
 	assert_int_equal(pairs_add(old, "0000:01:00.0", &nic), 0);
 	fakefs_load(*state, TREES "in-pod.tree");
@@ -182,7 +185,9 @@ static void a_held_pair_does_not_change_whatever_is_gone(void **state)
 {
 	_cleanup_(inventory_freep) struct inventory *inv = NULL;
 	_cleanup_(pairs_freep) struct pairs *old = NULL, *p = NULL;
-	struct pairing_options options = { .mode = "paired", .is_held = held, .data = (void *)"0000:03:00.0" };
+	struct pairing_options options = { .mode = "paired",
+					   .is_held = held,
+					   .data = (void *)"0000:03:00.0" };
 
 	fakefs_load(*state, TREES "lab.tree");
 	inv = scan(*state);

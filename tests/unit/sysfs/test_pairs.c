@@ -8,7 +8,9 @@
 #include "../fakefs.h"
 #include "sysfs/pairs.h"
 
-#define NIC(p) "{\"pci\":\"" p "\",\"rdma\":\"rxe0\",\"netdev\":\"eth0\",\"uverbs\":\"uverbs0\",\"node_guid\":\"0:1:2:3\"}"
+#define NIC(p)          \
+	"{\"pci\":\"" p \
+	"\",\"rdma\":\"rxe0\",\"netdev\":\"eth0\",\"uverbs\":\"uverbs0\",\"node_guid\":\"0:1:2:3\"}"
 #define FILE_OF(pairs) "{\"version\":1,\"mode\":\"paired\",\"pairs\":[" pairs "]}"
 
 static int setup(void **state)
@@ -25,8 +27,8 @@ static int teardown(void **state)
 
 static void a_pairing_is_read(void **state)
 {
-	static const char text[] =
-		FILE_OF("{\"gaudi\":\"0000:05:00.0\",\"nic\":" NIC("0000:06:00.0") ",\"later\":1},{\"gaudi\":\"AM1\",\"nic\":null}");
+	static const char text[] = FILE_OF("{\"gaudi\":\"0000:05:00.0\",\"nic\":" NIC(
+		"0000:06:00.0") ",\"later\":1},{\"gaudi\":\"AM1\",\"nic\":null}");
 	_cleanup_(pairs_freep) struct pairs *p = NULL;
 	const struct pairs_pair *pair;
 
@@ -78,12 +80,16 @@ static void what_is_not_a_pairing_is_refused_with_the_reason(void **state)
 		{ FILE_OF("{\"gaudi\":\"a\"}"), -EBADMSG, "nic" },
 		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":\"rxe0\"}"), -EBADMSG, "nic" },
 		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":{}}"), -EBADMSG, "pci" },
-		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":{\"pci\":\"0000:06:00.0\",\"rdma\":\"../x\"}}"), -EBADMSG, "impossible" },
-		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":{\"pci\":\"0000:06:00.0\",\"rdma\":7}}"), -EBADMSG, "rdma" },
+		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":{\"pci\":\"0000:06:00.0\",\"rdma\":\"../x\"}}"), -EBADMSG,
+		  "impossible" },
+		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":{\"pci\":\"0000:06:00.0\",\"rdma\":7}}"), -EBADMSG,
+		  "rdma" },
 		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":{\"pci\":\"0000:06:00.0\",\"rdma\":\"r\",\"netdev\":\"0123456789abcdef\"}}"),
 		  -EBADMSG, "netdev" },
-		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":null},{\"gaudi\":\"a\",\"nic\":null}"), -EBADMSG, "earlier" },
-		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":" NIC("0000:06:00.0") "},{\"gaudi\":\"b\",\"nic\":" NIC("0000:06:00.0") "}"),
+		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":null},{\"gaudi\":\"a\",\"nic\":null}"), -EBADMSG,
+		  "earlier" },
+		{ FILE_OF("{\"gaudi\":\"a\",\"nic\":" NIC("0000:06:00.0") "},{\"gaudi\":\"b\",\"nic\":" NIC(
+			  "0000:06:00.0") "}"),
 		  -EBADMSG, "earlier" },
 	};
 
@@ -92,7 +98,8 @@ static void what_is_not_a_pairing_is_refused_with_the_reason(void **state)
 		struct pairs *p = (void *)0x1;
 		char why[256] = "";
 
-		if (pairs_parse(cases[i].text, strlen(cases[i].text), &p, why, sizeof(why)) != cases[i].error ||
+		if (pairs_parse(cases[i].text, strlen(cases[i].text), &p, why, sizeof(why)) !=
+			    cases[i].error ||
 		    !strstr(why, cases[i].why))
 			fail_msg("%s: %s", cases[i].text, why);
 		assert_ptr_equal(p, (void *)0x1);
@@ -188,7 +195,9 @@ static void impossible_names_are_not_added(void **state)
 	(void)state;
 	assert_int_equal(pairs_add(p, "", NULL), -EINVAL);
 	assert_int_equal(pairs_add(p, "a b", NULL), -EINVAL);
-	assert_int_equal(pairs_add(p, "0123456789012345678901234567890123456789012345678901234567890123", NULL), -EINVAL);
+	assert_int_equal(
+		pairs_add(p, "0123456789012345678901234567890123456789012345678901234567890123", NULL),
+		-EINVAL);
 	assert_int_equal(pairs_add(p, "0000:05:00.0", NULL), -EEXIST);
 	strcpy(nic.rdma, "r/x");
 	assert_int_equal(pairs_add(p, "new", &nic), -EINVAL);
