@@ -11,19 +11,26 @@ build_module() {
 		die "$1 does not compile against $3: the compiler's words are above"
 }
 
-# The driver against every kernel whose headers the chroot has; the one for the
-# newest kernel is also build/driver/gaudi_p2p.ko.
-cmd_driver() {
-	local kernel newest
+# The driver for the newest kernel, also as build/driver/gaudi_p2p.ko.
+driver_newest() {
+	local newest
 	LAB_MODULE_FLAGS=()
 	buildroot_ready
 	newest=$(newest_kernel)
 	[ -n "$newest" ] || die "the build chroot has no kernel: remove $(buildroot_path) and run this again"
 	[ -e "$LAB_ROOT/driver/Kbuild" ] || die "driver/Kbuild is missing: the checkout is not complete"
-	for kernel in $(kernel_versions); do
-		build_module driver driver "$kernel"
-	done
+	build_module driver driver "$newest"
 	cp "$LAB_ROOT/build/driver/$newest/gaudi_p2p.ko" "$LAB_ROOT/build/driver/gaudi_p2p.ko"
+}
+
+# The driver against every kernel whose headers the chroot has.
+cmd_driver() {
+	local kernel newest
+	driver_newest
+	newest=$(newest_kernel)
+	for kernel in $(kernel_versions); do
+		[ "$kernel" = "$newest" ] || build_module driver driver "$kernel"
+	done
 	say "build/driver/gaudi_p2p.ko is for $newest"
 }
 
@@ -31,7 +38,7 @@ cmd_driver() {
 # build/vm-modules/ and build/soft-roce/.
 cmd_modules() {
 	local newest
-	cmd_driver
+	driver_newest
 	newest=$(newest_kernel)
 	if [ -e "$LAB_ROOT/tests/vm/modules/Kbuild" ]; then
 		build_module tests/vm/modules vm-modules "$newest"

@@ -81,8 +81,11 @@ class Modules:
 
 
 def wanted(source, key):
+    """The words behind a key in the comment at the top, up to the next key; formatters may have wrapped the lines."""
     with open(source, encoding='utf-8') as f:
-        return [w for line in re.findall(key + r':(.*)', f.read()) for w in line.replace('*/', '').split()]
+        comment = re.search(r'/\*(.*?)\*/', f.read(), re.S).group(1)
+    text = re.sub(r'\n\s*\*', ' ', comment)
+    return [w for part in re.findall(key + r':(.*?)(?=vm-\w+:|$)', text, re.S) for w in part.split()]
 
 
 def add_libraries(archive, program):

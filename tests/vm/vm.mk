@@ -25,6 +25,6 @@ $(O)/t/%: $(O)/%.o $$(call own,$$*) $(HELPERS:tests/vm/%.c=$(O)/%.o)
 	@mkdir -p $(@D)
 	$(CC) $(if $(call libs,$*),,-static) -o $@ $^ $(call libs,$*)
 own = $(patsubst tests/vm/%.c,$(O)/%.o,$(wildcard tests/vm/$(1)_*.c tests/vm/$(1)/*.c))
-libs = $(shell sed -n 's/.*vm-libs: *//p' tests/vm/$(1).c)
+libs = $(shell sed -n 's/.*vm-libs: *//p' tests/vm/$(1).c | grep -o -- '-l[^ ]*')
 
 -include $(wildcard $(O)/*.d)
