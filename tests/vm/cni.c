@@ -9,7 +9,6 @@
  * vm-files: /usr/bin/ip:/usr/bin/ip /usr/bin/rdma:/usr/bin/rdma
  */
 #include <fcntl.h>
-#include <infiniband/verbs.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 
 #include "cni_node.h"
+#include "cni_verbs.h"
 #include "vm.h"
 
 static char before[NODE_TEXT];
@@ -212,29 +212,10 @@ TEST(cni_del_reaches_a_namespace_that_only_a_process_holds, .initial_netns = tru
 	waitpid(holder, NULL, 0);
 }
 
-/* A process of the pod that holds a region, and goes on holding its file. */
+/* A process of the pod that holds a region, and whose file a stranger gets. */
 static void hold_region(void *arg)
 {
-	static char memory[65536];
-	struct ibv_device **list;
-	struct ibv_context *context;
-	int n = 0, sock = *(int *)arg;
-	struct ibv_pd *pd;
-
-	list = ibv_get_device_list(&n);
-	CHECK_EQ(n, 1);
-	context = ibv_open_device(list[0]);
-	CHECK(context);
-	pd = ibv_alloc_pd(context);
-	CHECK(pd);
-	CHECK(ibv_reg_mr(pd, memory, sizeof(memory), IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ));
-	/* A stranger gets the file: it is his now, and the device must go all the same. */
-	vm_send_fd(sock, context->cmd_fd);
-	vm_await(sock);
-	/* The region, its protection domain and the context are gone. */
-	CHECK(!ibv_reg_mr(pd, memory, sizeof(memory), IBV_ACCESS_LOCAL_WRITE));
-	CHECK_EQ(errno, EIO);
-	vm_signal(sock);
+	verbs_hold_region(*(int *)arg);
 }
 
 TEST(cni_del_ends_regions_that_a_stranger_holds, .initial_netns = true)
@@ -263,6 +244,36 @@ TEST(cni_del_ends_regions_that_a_stranger_holds, .initial_netns = true)
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
 	check_host_as_before("at the end");
 	pod_end(&pod);
+}
+
+static void exchange(void *arg)
+{
+	verbs_exchange(arg);
+}
+
+TEST(cni_pods_write_into_each_other_at_once, .initial_netns = true, .seconds = 120)
+{
+	struct verbs_side sides[NODE_NICS] = { { .writes = true } };
+	struct pod pods[NODE_NICS];
+	pid_t pids[NODE_NICS];
+	int sock[2];
+
+	begin();
+	vm_pair(sock);
+	for (int i = 0; i < NODE_NICS; i++) {
+		pods[i] = pod_new(i ? "w1" : "w0");
+		sides[i].sock = sock[i];
+		CHECK_EQ(CNI(.verb = "ADD", .pod = &pods[i], .device = node_nics[i].pci), 0);
+	}
+	for (int i = 0; i < NODE_NICS; i++)
+		pids[i] = pod_child(&pods[i], exchange, &sides[i]);
+	for (int i = 0; i < NODE_NICS; i++)
+		vm_child_end(pids[i]);
+	for (int i = 0; i < NODE_NICS; i++) {
+		CHECK_EQ(CNI(.verb = "DEL", .pod = &pods[i]), 0);
+		pod_end(&pods[i]);
+	}
+	check_host_as_before("at the end");
 }
 
 TEST(cni_pods_in_parallel_keep_their_numbers, .initial_netns = true, .seconds = 180)
