@@ -146,8 +146,8 @@ static void data_moves(int kind)
 	CHECK_EQ(CALL(&side_b, do_buffer_peek, b.buffer, OFFSET), 0);
 	CHECK_EQ(side_b.ret[0], ~42L);
 
-	/* One byte beyond the region. */
-	CHECK_EQ(op(&a, &b, IBV_WR_RDMA_WRITE, LENGTH + 1, 0), IBV_WC_LOC_QP_OP_ERR);
+	/* One byte beyond both regions. */
+	CHECK_EQ(op(&a, &b, IBV_WR_RDMA_WRITE, LENGTH + 1, 0), IBV_WC_REM_ACCESS_ERR);
 	CHECK_EQ(CALL(&side_a, do_dereg, a.mr), 0);
 	CHECK_EQ(CALL(&side_b, do_dereg, b.mr), 0);
 }
@@ -341,10 +341,12 @@ TEST(soft_roce_held_until_the_device_moves, .driver = "emulated=1 nonrevocable=h
 	struct region a, b;
 
 	hold_begin(&a, &b);
-	CHECK_EQ(net_run("ip netns exec a rdma dev set rxe_a netns 1"), 0);
+	CHECK_EQ(net_run("ip netns exec a rdma dev set rxe_a netns first"), 0);
 	WAIT_FOR(card_is(&side_a, "free"), 20);
 	/* A's own process is still there, with nothing in its hands. */
-	CHECK_EQ(CALL(&side_a, do_dereg, a.mr) < 0, 1);
+	CHECK_EQ(CALL(&side_a, do_reg, a.buffer, OFFSET, LENGTH, IOVA, ALL), -EIO);
+	/* The library takes "device gone" for done. */
+	CHECK_EQ(CALL(&side_a, do_dereg, a.mr), 0);
 	CHECK_EQ(net_run("rdma dev show rxe_a"), 0);
 }
 
@@ -368,9 +370,9 @@ TEST(soft_roce_move_destroys_regions, .initial_netns = true)
 	CHECK_EQ(connect_qps(0), 0);
 	CHECK_EQ(POST(&side_b, do_traffic, 0, IBV_WR_RDMA_WRITE, IOVA, 256 * KIB, b.lkey, IOVA, a.rkey, 0), 0);
 	vm_sleep(0.3);
-	CHECK_EQ(net_run("ip netns exec a rdma dev set rxe_a netns 1"), 0);
+	CHECK_EQ(net_run("ip netns exec a rdma dev set rxe_a netns first"), 0);
 	CHECK_EQ(CALL(&side_a, do_reg, a.buffer, OFFSET, LENGTH, IOVA, ALL), -EIO);
-	CHECK_EQ(side_wait(&side_b) != IBV_WC_SUCCESS, 1);
+	CHECK_EQ(side_wait(&side_b), IBV_WC_RETRY_EXC_ERR);
 }
 
 TEST(soft_roce_foreign_import_is_refused, .driver = "emulated=1", .seconds = 90, .initial_netns = true)
@@ -403,7 +405,8 @@ TEST(soft_roce_killed_under_traffic, .driver = "emulated=1", .seconds = 90, .ini
 		vm_sleep(0.2);
 		side_stop(victim);
 		if (victim == &side_a)
-			CHECK_EQ(side_wait(&side_b) != IBV_WC_SUCCESS, 1);
+			/* Silence, or a remote access error when the memory goes before the queue pair. */
+			CHECK(side_wait(&side_b) > IBV_WC_SUCCESS);
 		side_stop(&side_a);
 		side_stop(&side_b);
 		WAIT_FOR(card_is(&side_a, "free"), 20);
@@ -424,7 +427,7 @@ TEST(soft_roce_link_deleted_under_traffic, .driver = "emulated=1", .seconds = 90
 	CHECK_EQ(POST(&side_b, do_traffic, 0, IBV_WR_RDMA_WRITE, IOVA, 256 * KIB, b.lkey, IOVA, a.rkey, 0), 0);
 	vm_sleep(0.2);
 	CHECK_EQ(net_run("ip netns exec a rdma link del rxe_a"), 0);
-	CHECK_EQ(side_wait(&side_b) != IBV_WC_SUCCESS, 1);
+	CHECK_EQ(side_wait(&side_b), IBV_WC_RETRY_EXC_ERR);
 	CHECK_EQ(CALL(&side_a, do_reg, a.buffer, OFFSET, LENGTH, IOVA, ALL), -EIO);
 	CHECK_EQ(net_run("ip netns exec b rdma link del rxe_b"), 0);
 }
@@ -448,9 +451,9 @@ TEST(soft_roce_rdma_cm_works_after_moves, .initial_netns = true)
 	check_rdma_cm();
 	side_stop(&side_a);
 	side_stop(&side_b);
-	CHECK_EQ(net_run("ip netns exec a rdma dev set rxe_a netns 1"), 0);
+	CHECK_EQ(net_run("ip netns exec a rdma dev set rxe_a netns first"), 0);
 	CHECK_EQ(net_run("rdma dev set rxe_a netns a"), 0);
-	CHECK_EQ(net_run("ip netns exec b rdma dev set rxe_b netns 1"), 0);
+	CHECK_EQ(net_run("ip netns exec b rdma dev set rxe_b netns first"), 0);
 	CHECK_EQ(net_run("rdma dev set rxe_b netns b"), 0);
 	/* Its address comes back a moment later; a side waits for that. */
 	CHECK_EQ(side_start(&side_a), 0);

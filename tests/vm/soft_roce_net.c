@@ -116,6 +116,9 @@ void net_up(void)
 	WAIT_FOR(rdma_devices() == 0, 20);
 	WAIT_FOR(net_try("rdma system set netns exclusive") == 0, 20);
 
+	/* A name for the first namespace, for moves back. */
+	if (access("/run/netns/first", F_OK))
+		CHECK_EQ(net_run("ip netns attach first 1"), 0);
 	CHECK_EQ(net_run("ip netns add a"), 0);
 	CHECK_EQ(net_run("ip netns add b"), 0);
 	CHECK_EQ(net_run("ip link add va netns a type veth peer name vb netns b"), 0);

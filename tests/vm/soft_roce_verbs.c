@@ -5,10 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <rdma/ib_user_ioctl_cmds.h>
 #include <rdma/ib_user_verbs.h>
+#include <rdma/rdma_user_ioctl_cmds.h>
 
 #include "soft_roce.h"
 
@@ -128,12 +131,30 @@ long do_rereg(struct world *w, const long *a, long *ret)
 	return write(w->context->cmd_fd, &command, sizeof(command)) < 0 ? -errno : 0;
 }
 
+/* By hand, too: the plug-in does not offer it, the kernel does. */
 long do_advise(struct world *w, const long *a, long *ret)
 {
-	struct ibv_sge sge = { .addr = a[1], .length = a[2], .lkey = w->mr[a[0]]->lkey };
+	struct ib_uverbs_sge sge = { .addr = a[1], .length = a[2], .lkey = w->mr[a[0]]->lkey };
+	struct {
+		struct ib_uverbs_ioctl_hdr head;
+		struct ib_uverbs_attr attrs[4];
+	} command = {
+		.head = { .length = sizeof(command), .object_id = UVERBS_OBJECT_MR,
+			  .method_id = UVERBS_METHOD_ADVISE_MR, .num_attrs = 4 },
+		.attrs = {
+			{ .attr_id = UVERBS_ATTR_ADVISE_MR_PD_HANDLE, .flags = UVERBS_ATTR_F_MANDATORY,
+			  .data = w->pd->handle },
+			{ .attr_id = UVERBS_ATTR_ADVISE_MR_ADVICE, .flags = UVERBS_ATTR_F_MANDATORY, .len = 8,
+			  .data = IB_UVERBS_ADVISE_MR_ADVICE_PREFETCH_WRITE },
+			{ .attr_id = UVERBS_ATTR_ADVISE_MR_FLAGS, .flags = UVERBS_ATTR_F_MANDATORY, .len = 4,
+			  .data = a[3] },
+			{ .attr_id = UVERBS_ATTR_ADVISE_MR_SGE_LIST, .flags = UVERBS_ATTR_F_MANDATORY,
+			  .len = sizeof(sge), .data = (uintptr_t)&sge },
+		},
+	};
 
 	(void)ret;
-	return -ibv_advise_mr(w->pd, IBV_ADVISE_MR_ADVICE_PREFETCH_WRITE, a[3], &sge, 1);
+	return ioctl(w->context->cmd_fd, RDMA_VERBS_IOCTL, &command) < 0 ? -errno : 0;
 }
 
 long do_qp_new(struct world *w, const long *a, long *ret)
@@ -186,8 +207,9 @@ long do_qp_connect(struct world *w, const long *a, long *ret)
 				  IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
 	if (r)
 		return -r;
+	/* Soft-RoCE takes a retry count of 7 for "for ever". */
 	attr = (struct ibv_qp_attr){
-		.qp_state = IBV_QPS_RTS, .timeout = 16, .retry_cnt = 7, .rnr_retry = 7, .max_rd_atomic = 4
+		.qp_state = IBV_QPS_RTS, .timeout = 16, .retry_cnt = 6, .rnr_retry = 7, .max_rd_atomic = 4
 	};
 	return -ibv_modify_qp(w->qp[a[0]], &attr,
 			      IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
