@@ -55,8 +55,8 @@ static int reserve(struct grpc_frame_reader *reader, size_t need)
 		return 0;
 	while (size < need)
 		size *= 2;
-	if (size > reader->length && reader->length >= FIRST_ALLOCATION)
-		size = reader->length;
+	if (size > reader->length)
+		size = reader->length ? reader->length : 1;
 	bigger = realloc(reader->message, size);
 	if (!bigger)
 		return fail(reader, ENOMEM);

@@ -34,9 +34,9 @@ struct kubelet_plugin_ops {
 	void (*pre_start)(struct grpc_call *call, const V1beta1__PreStartContainerRequest *request,
 			  void *data);
 	/*
-	 * Streams of ListAndWatch that are open now, on every change. 0 after
+	 * Streams of ListAndWatch that are open now, after every change. 0 after
 	 * more: the kubelet is gone or has dropped us, register again. It is
-	 * run inside the server: do not free the plugin here, set a timer. May be NULL.
+	 * run from the loop, and may free the plugin. May be NULL.
 	 */
 	void (*watchers)(unsigned n, void *data);
 };

@@ -120,6 +120,7 @@ struct answer {
 	uint32_t code;
 	const uint8_t *body;
 	size_t body_len;
+	bool stall; /* the body never ends */
 };
 
 static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
@@ -177,7 +178,9 @@ static ssize_t read_body(nghttp2_session *h2, int32_t id, uint8_t *buf, size_t s
 	memcpy(buf, a->body, n);
 	a->body += n;
 	a->body_len -= n;
-	if (a->body_len == 0)
+	if (a->stall && n == 0)
+		return NGHTTP2_ERR_DEFERRED;
+	if (a->body_len == 0 && !a->stall)
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
 	return (ssize_t)n;
 }
@@ -201,29 +204,11 @@ static nghttp2_session *new_peer(struct answer *answer)
 	return h2;
 }
 
-/* headers: "name=value" each, NULL at the end. body NULL: the headers end the stream. */
-static void exchange(const char *const *headers, const uint8_t *body, size_t len, struct answer *answer,
-		     struct seen *seen)
+/* Moves bytes both ways until nobody has any. */
+static void talk(nghttp2_session *h2, struct grpc_session *session)
 {
-	struct grpc_service service;
-	struct grpc_session *session = new_server(&service, seen);
-	nghttp2_session *h2 = new_peer(answer);
-	const nghttp2_data_provider provider = { .read_callback = read_body };
-	nghttp2_nv nv[16];
-	size_t n_nv = 0;
 	bool moved = true;
 
-	for (; headers[n_nv]; n_nv++) {
-		const char *equal = strchr(headers[n_nv], '=');
-
-		assert_true(n_nv < ARRAY_SIZE(nv));
-		nv[n_nv] = (nghttp2_nv){ (uint8_t *)headers[n_nv], (uint8_t *)equal + 1,
-					 (size_t)(equal - headers[n_nv]), strlen(equal + 1),
-					 NGHTTP2_NV_FLAG_NONE };
-	}
-	answer->body = body;
-	answer->body_len = len;
-	assert_true(nghttp2_submit_request(h2, NULL, nv, n_nv, body ? &provider : NULL, NULL) > 0);
 	while (moved) {
 		const uint8_t *bytes;
 		ssize_t n = nghttp2_session_mem_send(h2, &bytes);
@@ -236,6 +221,31 @@ static void exchange(const char *const *headers, const uint8_t *body, size_t len
 		moved = moved || n > 0;
 		assert_int_equal(nghttp2_session_mem_recv(h2, bytes, (size_t)n), n);
 	}
+}
+
+/* headers: "name=value" each, NULL at the end. body NULL: the headers end the stream. */
+static void exchange(const char *const *headers, const uint8_t *body, size_t len, struct answer *answer,
+		     struct seen *seen)
+{
+	struct grpc_service service;
+	struct grpc_session *session = new_server(&service, seen);
+	nghttp2_session *h2 = new_peer(answer);
+	const nghttp2_data_provider provider = { .read_callback = read_body };
+	nghttp2_nv nv[16];
+	size_t n_nv = 0;
+
+	for (; headers[n_nv]; n_nv++) {
+		const char *equal = strchr(headers[n_nv], '=');
+
+		assert_true(n_nv < ARRAY_SIZE(nv));
+		nv[n_nv] = (nghttp2_nv){ (uint8_t *)headers[n_nv], (uint8_t *)equal + 1,
+					 (size_t)(equal - headers[n_nv]), strlen(equal + 1),
+					 NGHTTP2_NV_FLAG_NONE };
+	}
+	answer->body = body;
+	answer->body_len = len;
+	assert_true(nghttp2_submit_request(h2, NULL, nv, n_nv, body ? &provider : NULL, NULL) > 0);
+	talk(h2, session);
 	assert_true(answer->closed);
 	assert_int_equal(grpc_session_n_open(session), 0);
 	nghttp2_session_del(h2);
@@ -362,6 +372,42 @@ static void bodies_that_are_not_one_message_are_refused(void **state)
 	}
 }
 
+/* Each message is within the limit and none is ever finished. */
+static void messages_under_way_are_bounded_together(void **state)
+{
+	static const uint8_t body[GRPC_FRAME_PREFIX + 990] = { 0, 0, 0, 1000 >> 8, 1000 & 0xff };
+	nghttp2_nv nv[] = {
+		{ (uint8_t *)":method", (uint8_t *)"POST", 7, 4, 0 },
+		{ (uint8_t *)":path", (uint8_t *)PATH, 5, strlen(PATH), 0 },
+		{ (uint8_t *)"content-type", (uint8_t *)"application/grpc", 12, 16, 0 },
+	};
+	const nghttp2_data_provider provider = { .read_callback = read_body };
+	struct seen seen = { 0 };
+	struct grpc_service service = { methods, ARRAY_SIZE(methods), &seen };
+	const struct grpc_session_options options = { .services = &service,
+						      .n_services = 1,
+						      .message_max = 1000 };
+	struct grpc_session *session;
+	struct answer answer = { .stall = true };
+	nghttp2_session *h2 = new_peer(&answer);
+
+	(void)state;
+	assert_int_equal(grpc_session_new_server(&options, &session), 0);
+	for (size_t i = 1; i <= 6; i++) {
+		answer.body = body;
+		answer.body_len = sizeof(body);
+		answer.closed = false;
+		assert_true(nghttp2_submit_request(h2, NULL, nv, ARRAY_SIZE(nv), &provider, NULL) > 0);
+		talk(h2, session);
+		/* Four limits are held at a time; what is refused is no longer held. */
+		assert_int_equal(answer.closed, i > 4);
+		assert_int_equal(grpc_session_n_open(session), i > 4 ? 4 : i);
+	}
+	assert_string_equal(answer.grpc_status, "8");
+	nghttp2_session_del(h2);
+	grpc_session_free(session);
+}
+
 /* Deterministic, so that a failure can be seen again. */
 static void broken_bytes_do_no_harm(void **state)
 {
@@ -399,6 +445,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(content_types_of_grpc_are_taken),
 	cmocka_unit_test(headers_that_are_no_grpc_are_refused),
 	cmocka_unit_test(bodies_that_are_not_one_message_are_refused),
+	cmocka_unit_test(messages_under_way_are_bounded_together),
 	cmocka_unit_test(broken_bytes_do_no_harm),
 };
 
