@@ -23,7 +23,8 @@
 
 #define KIB 1024L
 #define MIB (1024L * 1024)
-#define ALL (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
+#define ALL \
+	(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 
 /* A region does not begin where its buffer begins, and its addresses are not its offsets. */
 #define OFFSET 0x2010L
@@ -40,6 +41,20 @@ static bool card_is(const struct side *s, const char *state)
 
 	snprintf(path, sizeof(path), "/sys/class/accel/%s/device/state", strrchr(s->accel, '/') + 1);
 	return vm_read(path, text, sizeof(text)) >= 0 && !strcmp(text, state);
+}
+
+/* Attachments of an RDMA device, as the kernel lists them. */
+static int attachments(const struct side *s)
+{
+	FILE *f = fopen("/sys/kernel/debug/dma_buf/bufinfo", "re");
+	char line[256];
+	int n = 0;
+
+	CHECK(f);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, s->rdma) != NULL;
+	fclose(f);
+	return n;
 }
 
 /* The network laid and both sides up. */
@@ -262,7 +277,8 @@ TEST(soft_roce_revoke_kills_the_region, .driver = "emulated=1", .seconds = 90, .
 }
 
 /* The card is free for the next owner although the dead region lives on. */
-TEST(soft_roce_end_of_the_lease_kills_the_region, .driver = "emulated=1", .seconds = 90, .initial_netns = true)
+TEST(soft_roce_end_of_the_lease_kills_the_region, .driver = "emulated=1", .seconds = 90,
+     .initial_netns = true)
 {
 	struct region a, b;
 
@@ -285,9 +301,9 @@ TEST(soft_roce_revoke_ends_traffic, .driver = "emulated=1", .seconds = 90, .init
 	CHECK_EQ(region_new(&b, &side_b, BUFFER_GAUDI), 0);
 	for (int i = 0; i < 4; i++) {
 		CHECK_EQ(i ? reconnect_qps(0) : connect_qps(0), 0);
-		CHECK_EQ(POST(&side_b, do_traffic, 0, i & 1 ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, IOVA, 256 * KIB,
-			    b.lkey, IOVA, a.rkey, 0),
-		       0);
+		CHECK_EQ(POST(&side_b, do_traffic, 0, i & 1 ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, IOVA,
+			      256 * KIB, b.lkey, IOVA, a.rkey, 0),
+			 0);
 		vm_sleep(0.3);
 		CHECK_EQ(CALL(&side_a, do_buffer_revoke, a.buffer), 0);
 		CHECK_EQ(side_a.ret[1], 0);
@@ -298,6 +314,27 @@ TEST(soft_roce_revoke_ends_traffic, .driver = "emulated=1", .seconds = 90, .init
 		a.buffer = CALL(&side_a, do_buffer_new, BUFFER_GAUDI, BUFFER_SIZE, O_RDWR | O_CLOEXEC);
 		CHECK_EQ(region_reg(&a), 0);
 	}
+}
+
+TEST(soft_roce_revoke_beats_registration, .driver = "emulated=1", .seconds = 90, .initial_netns = true)
+{
+	long won = 0;
+
+	begin(true);
+	CHECK_EQ(CALL(&side_a, do_card_open, 0), 0);
+	for (long i = 0; i < 60; i++) {
+		long buffer = CALL(&side_a, do_buffer_new, BUFFER_GAUDI, 64 * KIB, O_RDWR | O_CLOEXEC);
+
+		CHECK(buffer >= 0);
+		CHECK_EQ(CALL(&side_a, do_race, buffer, i * 10000), 0);
+		CHECK(side_a.ret[0] == 0 || side_a.ret[0] == ENODEV);
+		CHECK_EQ(side_a.ret[1], 0);
+		won += side_a.ret[0] == 0;
+		CHECK_EQ(CALL(&side_a, do_buffer_free, buffer), 0);
+	}
+	vm_note("the registration won %ld of 60 races", won);
+	CHECK_EQ(CALL(&side_a, do_card_close, 0), 0);
+	WAIT_FOR(card_is(&side_a, "free"), 20);
 }
 
 TEST(soft_roce_refuse_keeps_others_out, .driver = "emulated=1", .seconds = 90, .initial_netns = true)
@@ -326,7 +363,8 @@ static void hold_begin(struct region *a, struct region *b)
 	CHECK(card_is(&side_a, "draining"));
 }
 
-TEST(soft_roce_held_until_dereg, .driver = "emulated=1 nonrevocable=hold", .seconds = 90, .initial_netns = true)
+TEST(soft_roce_held_until_dereg, .driver = "emulated=1 nonrevocable=hold", .seconds = 90,
+     .initial_netns = true)
 {
 	struct region a, b;
 
@@ -336,7 +374,8 @@ TEST(soft_roce_held_until_dereg, .driver = "emulated=1 nonrevocable=hold", .seco
 }
 
 /* What the CNI plugin's DEL does. */
-TEST(soft_roce_held_until_the_device_moves, .driver = "emulated=1 nonrevocable=hold", .seconds = 90, .initial_netns = true)
+TEST(soft_roce_held_until_the_device_moves, .driver = "emulated=1 nonrevocable=hold", .seconds = 90,
+     .initial_netns = true)
 {
 	struct region a, b;
 
@@ -350,7 +389,8 @@ TEST(soft_roce_held_until_the_device_moves, .driver = "emulated=1 nonrevocable=h
 	CHECK_EQ(net_run("rdma dev show rxe_a"), 0);
 }
 
-TEST(soft_roce_held_until_the_process_dies, .driver = "emulated=1 nonrevocable=hold", .seconds = 90, .initial_netns = true)
+TEST(soft_roce_held_until_the_process_dies, .driver = "emulated=1 nonrevocable=hold", .seconds = 90,
+     .initial_netns = true)
 {
 	struct region a, b;
 
@@ -368,9 +408,12 @@ TEST(soft_roce_move_destroys_regions, .initial_netns = true)
 	CHECK_EQ(region_new(&a, &side_a, BUFFER_UDMABUF), 0);
 	CHECK_EQ(region_new(&b, &side_b, BUFFER_UDMABUF), 0);
 	CHECK_EQ(connect_qps(0), 0);
-	CHECK_EQ(POST(&side_b, do_traffic, 0, IBV_WR_RDMA_WRITE, IOVA, 256 * KIB, b.lkey, IOVA, a.rkey, 0), 0);
+	CHECK_EQ(POST(&side_b, do_traffic, 0, IBV_WR_RDMA_WRITE, IOVA, 256 * KIB, b.lkey, IOVA, a.rkey, 0),
+		 0);
 	vm_sleep(0.3);
+	CHECK_EQ(attachments(&side_a), 1);
 	CHECK_EQ(net_run("ip netns exec a rdma dev set rxe_a netns first"), 0);
+	CHECK_EQ(attachments(&side_a), 0);
 	CHECK_EQ(CALL(&side_a, do_reg, a.buffer, OFFSET, LENGTH, IOVA, ALL), -EIO);
 	CHECK_EQ(side_wait(&side_b), IBV_WC_RETRY_EXC_ERR);
 }
@@ -391,7 +434,7 @@ TEST(soft_roce_foreign_import_is_refused, .driver = "emulated=1", .seconds = 90,
 
 TEST(soft_roce_killed_under_traffic, .driver = "emulated=1", .seconds = 90, .initial_netns = true)
 {
-		begin(true);
+	begin(true);
 	for (int i = 0; i < 4; i++) {
 		struct region a, b;
 		struct side *victim = i & 1 ? &side_a : &side_b;
@@ -399,9 +442,9 @@ TEST(soft_roce_killed_under_traffic, .driver = "emulated=1", .seconds = 90, .ini
 		CHECK_EQ(region_new(&a, &side_a, BUFFER_GAUDI), 0);
 		CHECK_EQ(region_new(&b, &side_b, BUFFER_GAUDI), 0);
 		CHECK_EQ(connect_qps(0), 0);
-		CHECK_EQ(POST(&side_b, do_traffic, 0, i & 2 ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, IOVA, 256 * KIB,
-			    b.lkey, IOVA, a.rkey, 0),
-		       0);
+		CHECK_EQ(POST(&side_b, do_traffic, 0, i & 2 ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, IOVA,
+			      256 * KIB, b.lkey, IOVA, a.rkey, 0),
+			 0);
 		vm_sleep(0.2);
 		side_stop(victim);
 		if (victim == &side_a)
@@ -424,9 +467,12 @@ TEST(soft_roce_link_deleted_under_traffic, .driver = "emulated=1", .seconds = 90
 	CHECK_EQ(region_new(&a, &side_a, BUFFER_GAUDI), 0);
 	CHECK_EQ(region_new(&b, &side_b, BUFFER_GAUDI), 0);
 	CHECK_EQ(connect_qps(0), 0);
-	CHECK_EQ(POST(&side_b, do_traffic, 0, IBV_WR_RDMA_WRITE, IOVA, 256 * KIB, b.lkey, IOVA, a.rkey, 0), 0);
+	CHECK_EQ(POST(&side_b, do_traffic, 0, IBV_WR_RDMA_WRITE, IOVA, 256 * KIB, b.lkey, IOVA, a.rkey, 0),
+		 0);
 	vm_sleep(0.2);
+	CHECK_EQ(attachments(&side_a), 1);
 	CHECK_EQ(net_run("ip netns exec a rdma link del rxe_a"), 0);
+	CHECK_EQ(attachments(&side_a), 0);
 	CHECK_EQ(side_wait(&side_b), IBV_WC_RETRY_EXC_ERR);
 	CHECK_EQ(CALL(&side_a, do_reg, a.buffer, OFFSET, LENGTH, IOVA, ALL), -EIO);
 	CHECK_EQ(net_run("ip netns exec b rdma link del rxe_b"), 0);

@@ -92,6 +92,7 @@ side_fn do_reg_fd;     /* (fd, offset, length, iova, access) -> index; ret as ab
 side_fn do_dereg;      /* (index) */
 side_fn do_rereg;      /* (index, access) */
 side_fn do_advise;     /* (index, offset, length, flags) */
+side_fn do_race;       /* (buffer, nanoseconds): revokes it while it is being registered; ret: errno, held */
 side_fn do_qp_new;     /* (index) -> number; ret: gid as two halves */
 side_fn do_qp_connect; /* (index, number, gid, gid) */
 side_fn do_qp_free;    /* (index) */

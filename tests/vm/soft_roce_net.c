@@ -104,7 +104,9 @@ static int rdma_devices(void)
 /* A link is made in the namespace of its netdev, appears in the first one and then moves. */
 static void link_up(const struct side *s)
 {
-	CHECK_EQ(net_run("ip netns exec %s rdma link add %s type rxe netdev v%s", s->netns, s->rdma, s->netns), 0);
+	CHECK_EQ(
+		net_run("ip netns exec %s rdma link add %s type rxe netdev v%s", s->netns, s->rdma, s->netns),
+		0);
 	CHECK_EQ(net_run("rdma dev set %s netns %s", s->rdma, s->netns), 0);
 }
 

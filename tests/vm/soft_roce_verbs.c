@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -44,7 +45,8 @@ static int find_gid(struct world *w)
 		ssize_t n = ibv_query_gid_table(w->context, entries, 16, 0);
 
 		for (ssize_t i = 0; i < n; i++)
-			if (entries[i].gid_type == IBV_GID_TYPE_ROCE_V2 && !memcmp(entries[i].gid.raw, v4, 12)) {
+			if (entries[i].gid_type == IBV_GID_TYPE_ROCE_V2 &&
+			    !memcmp(entries[i].gid.raw, v4, 12)) {
 				w->gid = entries[i];
 				return 0;
 			}
@@ -121,10 +123,13 @@ long do_rereg(struct world *w, const long *a, long *ret)
 		struct ib_uverbs_cmd_hdr head;
 		struct ib_uverbs_rereg_mr body;
 	} command = {
-		.head = { .command = IB_USER_VERBS_CMD_REREG_MR, .in_words = sizeof(command) / 4,
+		.head = { .command = IB_USER_VERBS_CMD_REREG_MR,
+			  .in_words = sizeof(command) / 4,
 			  .out_words = sizeof(response) / 4 },
-		.body = { .response = (uintptr_t)&response, .mr_handle = w->mr[a[0]]->handle,
-			  .flags = IBV_REREG_MR_CHANGE_ACCESS, .access_flags = a[1] },
+		.body = { .response = (uintptr_t)&response,
+			  .mr_handle = w->mr[a[0]]->handle,
+			  .flags = IBV_REREG_MR_CHANGE_ACCESS,
+			  .access_flags = a[1] },
 	};
 
 	(void)ret;
@@ -157,6 +162,43 @@ long do_advise(struct world *w, const long *a, long *ret)
 	return ioctl(w->context->cmd_fd, RDMA_VERBS_IOCTL, &command) < 0 ? -errno : 0;
 }
 
+struct race {
+	struct world *w;
+	const struct buffer *buffer;
+	struct ibv_mr *mr;
+	int error;
+};
+
+static void *race_register(void *data)
+{
+	struct race *race = data;
+
+	race->mr = ibv_reg_dmabuf_mr(race->w->pd, 0, race->buffer->size, 0, race->buffer->fd,
+				     IBV_ACCESS_LOCAL_WRITE);
+	race->error = race->mr ? 0 : errno;
+	return NULL;
+}
+
+long do_race(struct world *w, const long *a, long *ret)
+{
+	struct race race = { .w = w, .buffer = &w->buffer[a[0]] };
+	struct timespec wait = { .tv_nsec = a[1] };
+	long revoked[4], r;
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, race_register, &race))
+		return -EAGAIN;
+	nanosleep(&wait, NULL);
+	r = do_buffer_revoke(w, a, revoked);
+	pthread_join(thread, NULL);
+	if (r < 0)
+		return r;
+	ret[0] = race.error;
+	/* Whoever won: the exporter knows of nobody who still reaches the memory. */
+	ret[1] = revoked[1];
+	return race.mr ? -ibv_dereg_mr(race.mr) : 0;
+}
+
 long do_qp_new(struct world *w, const long *a, long *ret)
 {
 	struct ibv_qp_init_attr init = {
@@ -169,7 +211,8 @@ long do_qp_new(struct world *w, const long *a, long *ret)
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_INIT,
 		.port_num = 1,
-		.qp_access_flags = IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC,
+		.qp_access_flags =
+			IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC,
 	};
 	struct ibv_qp *qp = ibv_create_qp(w->pd, &init);
 	int r;
@@ -212,8 +255,8 @@ long do_qp_connect(struct world *w, const long *a, long *ret)
 		.qp_state = IBV_QPS_RTS, .timeout = 16, .retry_cnt = 6, .rnr_retry = 7, .max_rd_atomic = 4
 	};
 	return -ibv_modify_qp(w->qp[a[0]], &attr,
-			      IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY | IBV_QP_SQ_PSN |
-				      IBV_QP_MAX_QP_RD_ATOMIC);
+			      IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
+				      IBV_QP_SQ_PSN | IBV_QP_MAX_QP_RD_ATOMIC);
 }
 
 long do_qp_free(struct world *w, const long *a, long *ret)

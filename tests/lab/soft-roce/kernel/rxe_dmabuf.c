@@ -36,9 +36,9 @@ MODULE_PARM_DESC(revocable,
 MODULE_IMPORT_NS("DMA_BUF");
 
 /* What a dma-buf region may allow; the rest needs pages or persistent memory. */
-#define RXE_DMABUF_ACCESS (IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | \
-			   IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
-			   IB_ACCESS_MW_BIND | IB_ACCESS_OPTIONAL)
+#define RXE_DMABUF_ACCESS                                                                                   \
+	(IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE | IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_ATOMIC | \
+	 IB_ACCESS_MW_BIND | IB_ACCESS_OPTIONAL)
 
 /**
  * struct rxe_dmabuf - the memory of one region
@@ -118,8 +118,7 @@ static int rxe_dmabuf_map(struct rxe_dmabuf *db)
 	err = dma_buf_pin(db->attach);
 	if (err)
 		goto unlock;
-	left = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_KERNEL, true,
-				     MAX_SCHEDULE_TIMEOUT);
+	left = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_KERNEL, true, MAX_SCHEDULE_TIMEOUT);
 	err = left < 0 ? left : dma_buf_vmap(db->dmabuf, &db->map);
 	if (err)
 		dma_buf_unpin(db->attach);
@@ -156,11 +155,10 @@ static int rxe_dmabuf_check(struct dma_buf *dmabuf, u64 end, int access)
 	return 0;
 }
 
-static struct rxe_dmabuf *rxe_dmabuf_new(struct rxe_dev *rxe, int fd, u64 offset,
-					 u64 end, int access)
+static struct rxe_dmabuf *rxe_dmabuf_new(struct rxe_dev *rxe, int fd, u64 offset, u64 end, int access)
 {
-	const struct dma_buf_attach_ops *ops = READ_ONCE(revocable) ?
-		&rxe_dmabuf_revocable_ops : &rxe_dmabuf_pinned_ops;
+	const struct dma_buf_attach_ops *ops =
+		READ_ONCE(revocable) ? &rxe_dmabuf_revocable_ops : &rxe_dmabuf_pinned_ops;
 	struct dma_buf_attachment *attach;
 	struct rxe_dmabuf *db;
 	int err;
@@ -196,10 +194,8 @@ free:
 	return ERR_PTR(err);
 }
 
-struct ib_mr *rxe_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 length,
-				     u64 iova, int fd, int access,
-				     struct ib_dmah *dmah,
-				     struct uverbs_attr_bundle *attrs)
+struct ib_mr *rxe_reg_user_mr_dmabuf(struct ib_pd *ibpd, u64 offset, u64 length, u64 iova, int fd, int access,
+				     struct ib_dmah *dmah, struct uverbs_attr_bundle *attrs)
 {
 	struct rxe_dev *rxe = to_rdev(ibpd->device);
 	struct rxe_pd *pd = to_rpd(ibpd);
@@ -260,8 +256,7 @@ static size_t rxe_dmabuf_at(const struct rxe_mr *mr, u64 iova)
 	return mr->dmabuf->offset + (iova - mr->ibmr.iova);
 }
 
-int rxe_dmabuf_copy(struct rxe_mr *mr, u64 iova, void *addr, unsigned int length,
-		    enum rxe_mr_copy_dir dir)
+int rxe_dmabuf_copy(struct rxe_mr *mr, u64 iova, void *addr, unsigned int length, enum rxe_mr_copy_dir dir)
 {
 	struct rxe_dmabuf *db = mr->dmabuf;
 	size_t at = rxe_dmabuf_at(mr, iova);
@@ -281,16 +276,15 @@ static enum resp_states rxe_dmabuf_check_atomic(struct rxe_mr *mr, u64 iova)
 {
 	lockdep_assert_held_read(&mr->dmabuf->lock);
 
-	if (mr->state != RXE_MR_STATE_VALID || mr_check_range(mr, iova, sizeof(u64)) ||
-	    mr->dmabuf->dead)
+	if (mr->state != RXE_MR_STATE_VALID || mr_check_range(mr, iova, sizeof(u64)) || mr->dmabuf->dead)
 		return RESPST_ERR_RKEY_VIOLATION;
 	if (rxe_dmabuf_at(mr, iova) & (sizeof(u64) - 1))
 		return RESPST_ERR_MISALIGNED_ATOMIC;
 	return RESPST_NONE;
 }
 
-enum resp_states rxe_dmabuf_atomic_op(struct rxe_mr *mr, u64 iova, int opcode,
-				      u64 compare, u64 swap_add, u64 *orig_val)
+enum resp_states rxe_dmabuf_atomic_op(struct rxe_mr *mr, u64 iova, int opcode, u64 compare, u64 swap_add,
+				      u64 *orig_val)
 {
 	struct rxe_dmabuf *db = mr->dmabuf;
 	enum resp_states state;
@@ -330,8 +324,7 @@ enum resp_states rxe_dmabuf_atomic_write(struct rxe_mr *mr, u64 iova, u64 value)
 	return RESPST_NONE;
 }
 
-void rxe_dmabuf_flush_status(struct rxe_qp *qp, struct rxe_send_wqe *wqe,
-			     struct rxe_cqe *cqe)
+void rxe_dmabuf_flush_status(struct rxe_qp *qp, struct rxe_send_wqe *wqe, struct rxe_cqe *cqe)
 {
 	/* The queue is shared with user space: look once. */
 	enum ib_wc_status status = READ_ONCE(wqe->status);

@@ -9,8 +9,8 @@
 
 #include "rxe_dmabuf_mr.h"
 
-struct ibv_mr *rxe_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova,
-				 int fd, int access)
+struct ibv_mr *rxe_reg_dmabuf_mr(struct ibv_pd *pd, uint64_t offset, size_t length, uint64_t iova, int fd,
+				 int access)
 {
 	struct verbs_mr *vmr;
 	int r;
