@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 #include "ipam.h"
@@ -93,9 +92,7 @@ static int load(struct session *session, struct state **ret)
 	int r;
 
 	r = state_load(session->state_fd, req->container, req->ifname, ret, why, sizeof(why));
-	if (r == -ENOENT)
-		log_info("%s: nothing recorded, nothing to give back", session->who);
-	else if (r < 0)
+	if (r < 0 && r != -ENOENT)
 		log_error("%s: state file: %s", session->who, why);
 	return r;
 }
@@ -106,11 +103,10 @@ int verbs_del(const struct request *req, struct cni_error *error)
 							    .lock_fd = -EBADF,
 							    .proc_fd = -EBADF };
 	_cleanup_(state_freep) struct state *state = NULL;
-	struct stat st;
 	int r;
 
-	/* A node, or a pod, that never had anything of ours: the quick way out of every other pod's DEL. */
-	if (stat(req->state_dir, &st) < 0) {
+	/* The quick way out of the DEL of every pod that has nothing of ours, also on a node without RDMA. */
+	if (!state_exists(req->state_dir, req->container, req->ifname)) {
 		release_addresses(req, NULL);
 		return 0;
 	}

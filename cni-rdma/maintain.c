@@ -5,14 +5,12 @@
 #include "session.h"
 #include "verbs.h"
 
-static int check_nic(struct session *session, const struct place *pod, const struct state_nic *nic,
-		     struct cni_error *error)
+static int check_nic(const struct place *pod, const struct state_nic *nic, struct cni_error *error)
 {
 	struct rdmanl_chardev chardev;
 	struct rdmanl_device device;
 	struct rtlink link;
 
-	(void)session;
 	if (rtlink_get(pod->rt, nic->pod_netdev, &link) < 0)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s is not in the pod any more",
 				     nic->pod_netdev);
@@ -39,19 +37,20 @@ int verbs_check(const struct request *req, struct cni_error *error)
 	char why[160] = "";
 	int r;
 
+	/* A pod without our resource passes through ADD without a record. */
+	if (!state_exists(req->state_dir, req->container, req->ifname))
+		return 0;
 	r = session_open(&session, req, "CHECK", error);
 	if (r < 0)
 		return r;
 	r = state_load(session.state_fd, req->container, req->ifname, &state, why, sizeof(why));
-	if (r == -ENOENT)
-		return 0; /* a pod without our resource passes through ADD without a record */
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_IO, 0, "state file: %s", why);
 	if (session_reach(&session, state, &pod) < 0 || !pod)
 		return cni_error_set(error, CNI_ERR_CONTAINER, 0, "the network namespace %s of ADD is gone",
 				     state->netns);
 	for (size_t i = 0; i < state->n; i++) {
-		r = check_nic(&session, pod, &state->nics[i], error);
+		r = check_nic(pod, &state->nics[i], error);
 		if (r < 0)
 			return r;
 	}

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/fileio.h"
 #include "base/log.h"
@@ -224,6 +225,17 @@ int state_load(int dirfd, const char *container, const char *ifname, struct stat
 	}
 	*ret = TAKE_PTR(state);
 	return 0;
+}
+
+bool state_exists(const char *dir, const char *container, const char *ifname)
+{
+	char path[4096 + REQUEST_ID_MAX], name[REQUEST_ID_MAX + IFNAMSIZ + 8];
+	struct stat st;
+
+	file_name(name, sizeof(name), container, ifname);
+	/* Unsure counts as yes: then opening it says what is wrong. */
+	return (size_t)snprintf(path, sizeof(path), "%s/%s", dir, name) >= sizeof(path) ||
+	       lstat(path, &st) == 0 || errno != ENOENT;
 }
 
 int state_save(int dirfd, const struct state *state)

@@ -70,6 +70,9 @@ char *state_format(const struct state *state);
  */
 int state_load(int dirfd, const char *container, const char *ifname, struct state **ret, char *why,
 	       size_t size);
+/* Whether there is a file of it, readable or not. */
+bool state_exists(const char *dir, const char *container, const char *ifname);
+
 int state_save(int dirfd, const struct state *state);
 /* 0 also when there is none. */
 int state_remove(int dirfd, const struct state *state);

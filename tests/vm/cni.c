@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -327,6 +328,135 @@ TEST(cni_free_lower_number_is_not_taken, .initial_netns = true)
 	check_pod(&pod, 2);
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
 	check_host_as_before("after DEL");
+	pod_end(&pod);
+}
+
+/* The one state file of a container. */
+static const char *state_path(const struct pod *pod)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), NODE_STATE_DIR "/%s-eth0.json", pod->name);
+	return path;
+}
+
+TEST(cni_del_takes_nics_out_without_a_readable_record, .initial_netns = true)
+{
+	char pairs[512];
+	struct pod pod;
+	FILE *file;
+
+	begin();
+	pod = pod_new("u1");
+	file = fopen("/run/pairs.json", "w");
+	CHECK(file);
+	snprintf(
+		pairs, sizeof(pairs),
+		"{\"version\":1,\"mode\":\"paired\",\"pairs\":[{\"gaudi\":\"HL1\",\"nic\":{\"pci\":\"%s\",\"rdma\":\"%s\","
+		"\"netdev\":\"%s\",\"uverbs\":\"uverbs%d\",\"node_guid\":\"\"}}]}",
+		node_nics[0].pci, node_nics[0].rdma, node_nics[0].netdev, node_nics[0].uverbs);
+	fputs(pairs, file);
+	fclose(file);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = "HL1", .pairs = "/run/pairs.json"), 0);
+	check_pod(&pod, 1);
+	CHECK_EQ(truncate(state_path(&pod), 100), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .pairs = "/run/pairs.json"), 0);
+	check_host_as_before("after DEL");
+	check_pod(&pod, 0);
+	pod_end(&pod);
+}
+
+TEST(cni_record_of_an_earlier_boot_means_nothing, .initial_netns = true)
+{
+	char text[NODE_TEXT], *boot;
+	struct pod a, b;
+
+	begin();
+	a = pod_new("r1");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[0].pci), 0);
+	CHECK(vm_read(state_path(&a), text, sizeof(text)) > 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
+	boot = strstr(text, "\"boot\": \"");
+	CHECK(boot);
+	boot[9] = boot[9] == '0' ? '1' : '0';
+	/* Names of that boot too: nobody may rename the NIC to them. */
+	CHECK(strstr(text, node_nics[0].netdev));
+	memcpy(strstr(text, node_nics[0].netdev), "old", 3);
+	CHECK_EQ(close(open(state_path(&a), O_CREAT | O_WRONLY, 0600)), 0);
+	CHECK_EQ(vm_write(state_path(&a), text), 0);
+	b = pod_new("r2");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[0].pci), 0);
+	CHECK_EQ(access(state_path(&a), F_OK), -1);
+	check_pod(&b, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
+	check_host_as_before("at the end");
+	pod_end(&a);
+	pod_end(&b);
+}
+
+TEST(cni_del_moves_a_device_out_of_the_pod_by_thread, .initial_netns = true)
+{
+	struct pod pod;
+	int sock[2];
+	pid_t child;
+
+	begin();
+	pod = pod_new("t1");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	vm_pair(sock);
+	child = pod_child(&pod, hold_region, &sock[1]);
+	close(sock[1]);
+	close(vm_recv_fd(sock[0]));
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .fault = "out-by-move"), 0);
+	vm_signal(sock[0]);
+	vm_await(sock[0]);
+	vm_child_end(child);
+	check_host_as_before("after DEL");
+	pod_end(&pod);
+}
+
+static void put_ipam(const char *script)
+{
+	FILE *file = fopen("/opt/cni/bin/test-ipam", "w");
+
+	CHECK(file);
+	fputs(script, file);
+	fclose(file);
+	CHECK_EQ(chmod("/opt/cni/bin/test-ipam", 0755), 0);
+	unlink("/run/ipam.log");
+}
+
+#define IPAM_CONFIG "\"ipam\":{\"type\":\"test-ipam\"},\"gidTimeout\":2,"
+
+TEST(cni_addresses_of_ipam_are_set_and_given_back, .initial_netns = true)
+{
+	struct call call = { .verb = "ADD", .extra = IPAM_CONFIG };
+	char log[256];
+	struct pod pod;
+
+	begin();
+	pod = pod_new("i1");
+	call.pod = &pod;
+	call.device = node_nics[0].pci;
+	put_ipam(
+		"#!/bin/sh\necho $CNI_COMMAND $CNI_IFNAME >>/run/ipam.log\n"
+		"[ $CNI_COMMAND = DEL ] || echo '{\"ips\":[{\"address\":\"10.9.0.1/24\"},{\"address\":\"fd00::9/64\"}]}'\n");
+	CHECK_EQ(call_plugin(&call), 0);
+	CHECK_MSG(strstr(call.answer, "10.9.0.1/24") && strstr(call.answer, "\"interface\":0"), "result %s",
+		  call.answer);
+	check_pod(&pod, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .extra = IPAM_CONFIG), 0);
+	check_host_as_before("after DEL");
+	CHECK(vm_read("/run/ipam.log", log, sizeof(log)) > 0);
+	CHECK_MSG(strcmp(log, "ADD rdma0\nDEL rdma0") == 0, "IPAM was asked: %s", log);
+	/* An IPAM that fails: its words, and everything back, also its own address. */
+	put_ipam("#!/bin/sh\necho $CNI_COMMAND $CNI_IFNAME >>/run/ipam.log\n"
+		 "echo '{\"code\":111,\"msg\":\"pool is full\"}'\n[ $CNI_COMMAND = DEL ]\n");
+	CHECK_EQ(call_plugin(&call), 111);
+	CHECK(strstr(call.answer, "pool is full"));
+	check_host_as_before("after a failed ADD");
+	CHECK(vm_read("/run/ipam.log", log, sizeof(log)) > 0);
+	CHECK_MSG(strcmp(log, "ADD rdma0\nDEL rdma0") == 0, "IPAM was asked: %s", log);
 	pod_end(&pod);
 }
 

@@ -327,10 +327,11 @@ static void exec_plugin(const struct call *call, int out)
 
 	snprintf(
 		config, sizeof(config),
-		"{\"cniVersion\":\"1.1.0\",\"name\":\"rdma\",\"type\":\"cni-rdma\",\"lockTimeout\":60,\"pairs\":\"/run/no-pairs\",%s"
+		"{\"cniVersion\":\"1.1.0\",\"name\":\"rdma\",\"type\":\"cni-rdma\",\"lockTimeout\":60,\"pairs\":\"%s\",%s"
 		"\"stateDir\":\"" NODE_STATE_DIR "\"%s%s%s}",
-		call->extra ? call->extra : "", call->device ? ",\"runtimeConfig\":{\"deviceID\":\"" : "",
-		call->device ? call->device : "", call->device ? "\"}" : "");
+		call->pairs ? call->pairs : "/run/no-pairs", call->extra ? call->extra : "",
+		call->device ? ",\"runtimeConfig\":{\"deviceID\":\"" : "", call->device ? call->device : "",
+		call->device ? "\"}" : "");
 	if (in < 0 || write(in, config, strlen(config)) < 0 || lseek(in, 0, SEEK_SET) < 0)
 		_exit(126);
 	dup2(in, STDIN_FILENO);

@@ -60,6 +60,7 @@ struct call {
 	const struct pod *pod;
 	const char *device; /* deviceID, or NULL */
 	const char *fault;  /* STEP or STEP:kill, or NULL */
+	const char *pairs;  /* path of the pairing file, or NULL */
 	const char *extra;  /* more keys of the configuration, ending with a comma, or NULL */
 	int code;	    /* error code in the answer; 0: none */
 	int status;	    /* exit status; 128 + n: signal n */
