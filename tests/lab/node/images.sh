@@ -8,7 +8,8 @@ LAB_IMAGES=$LAB_ROOT/build/images
 LAB_P2P_COPY_PACKAGES="base-files libibverbs1 ibverbs-providers busybox-static"
 
 p2p_copy_base_path() {
-	printf '%s/p2p-copy-base-%s.tar\n' "$LAB_CACHE" "$(hash_of "$LAB_DIR/versions" "$LAB_DIR/node/images.sh" </dev/null)"
+	printf '%s/p2p-copy-base-%s.tar\n' "$LAB_CACHE" \
+		"$(hash_of "$LAB_DIR/versions" <<<"$LAB_P2P_COPY_PACKAGES $(declare -f p2p_copy_base_make)")"
 }
 
 # p2p_copy_base_make TARGET: packages unpacked, not configured: nothing in there runs at build time.

@@ -113,7 +113,7 @@ def fill_with_garbage(path, size):
 
 
 def environment():
-    """What tests/lab/node/prepare built: {'BASE': folder, 'LAYER': file}."""
+    """What tests/lab/node/prepare built: {'BASE': folder, 'LAYER': file, 'ACCEL': for QEMU}."""
     path = os.path.join(ROOT, 'build/lab/node/node.env')
     try:
         with open(path, encoding='utf-8') as f:
@@ -128,11 +128,12 @@ class Node(Guest):
     # A minute on a machine that has nothing else to do; emulated CPUs get what is left over.
     BOOT_TIMEOUT = 600
 
-    def __init__(self, results=None, name='node', accel=TCG, memory='3G'):
+    def __init__(self, results=None, name='node', accel=None, memory='3G'):
         built = environment()
         self._base, self._layer = built['BASE'], built['LAYER']
         super().__init__(name, results or os.path.join(ROOT, 'build/results/e2e'), kernel=self._base + '/vmlinuz',
-                         initrd=self._base + '/initrd.img', append=APPEND, accel=accel, memory=memory)
+                         initrd=self._base + '/initrd.img', append=APPEND, accel=accel or built.get('ACCEL', TCG),
+                         memory=memory)
         self._ssh_port, self._http_port = free_port(), free_port()
         self._mark = 0.0
         self._make_disk()

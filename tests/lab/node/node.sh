@@ -70,10 +70,12 @@ node_layer_make() {
 # node_ready: everything that a boot of the node needs, built from the tree as
 # it is; build/lab/node/node.env (KEY=value) tells node.py where it lies.
 node_ready() {
+	local accel
 	node_base_ready
 	cmd_modules
 	images_ready
 	mkdir -p "$LAB_NODE_OUT"
 	stage "top layer of the node" node_layer_make || die "the node's top layer could not be made: the reason is above"
-	printf 'BASE=%s\nLAYER=%s\n' "$(node_base_path)" "$LAB_NODE_OUT/layer.tar" >"$LAB_NODE_OUT/node.env"
+	accel=$("$LAB_DIR/guest.py" "$LAB_CACHE" "$(buildroot_path)" "$(newest_kernel)") || die "the probe for KVM failed"
+	printf 'BASE=%s\nLAYER=%s\nACCEL=%s\n' "$(node_base_path)" "$LAB_NODE_OUT/layer.tar" "$accel" >"$LAB_NODE_OUT/node.env"
 }
