@@ -3,18 +3,18 @@
 # What is compiled in the build chroot: the driver, the modules of the tests,
 # the shipped programs.
 
-# build_module SOURCE NAME KERNEL: SOURCE is a folder with a Kbuild file.
+# build_module SOURCE NAME KERNEL [TREE]: SOURCE is a folder with a Kbuild file, TREE
+# what to compile against if not Debian's headers of KERNEL. Into build/NAME/KERNEL.
 build_module() {
 	local out=$LAB_ROOT/build/$2/$3
 	mkdir -p "$out"
-	stage "$2 for $3" in_buildroot make -C "/lib/modules/$3/build" "M=$LAB_ROOT/$1" "MO=$out" "${LAB_MODULE_FLAGS[@]}" -j2 modules ||
+	stage "$2 for $3" in_buildroot make -C "${4:-/lib/modules/$3/build}" "M=$LAB_ROOT/$1" "MO=$out" -j2 modules ||
 		die "$1 does not compile against $3: the compiler's words are above"
 }
 
 # The driver for the newest kernel, also as build/driver/gaudi_p2p.ko.
 driver_newest() {
 	local newest
-	LAB_MODULE_FLAGS=()
 	buildroot_ready
 	newest=$(newest_kernel)
 	[ -n "$newest" ] || die "the build chroot has no kernel: remove $(buildroot_path) and run this again"
@@ -34,20 +34,20 @@ cmd_driver() {
 	say "build/driver/gaudi_p2p.ko is for $newest"
 }
 
+# soft_roce_build OUT KERNEL [OPTION...]: rdma_rxe.ko and its provider.
+soft_roce_build() {
+	stage "Soft-RoCE with dma-buf import for $2 ${3:-}" "$LAB_DIR/soft-roce/build" "$(buildroot_path)" "$1" --kver "$2" "${@:3}" ||
+		die "Soft-RoCE with dma-buf import could not be built: the reason is above"
+}
+
 # Everything that a guest loads, for the newest kernel: build/driver/,
 # build/vm-modules/ and build/soft-roce/.
 cmd_modules() {
 	local newest
 	driver_newest
 	newest=$(newest_kernel)
-	if [ -e "$LAB_ROOT/tests/vm/modules/Kbuild" ]; then
-		build_module tests/vm/modules vm-modules "$newest"
-	fi
-	if [ -x "$LAB_DIR/soft-roce/build" ]; then
-		stage "Soft-RoCE with dma-buf import for $newest" \
-			"$LAB_DIR/soft-roce/build" "$(buildroot_path)" "$LAB_ROOT/build/soft-roce" --kver "$newest" ||
-			die "Soft-RoCE with dma-buf import could not be built: the reason is above"
-	fi
+	build_module tests/vm/modules vm-modules "$newest"
+	soft_roce_build "$LAB_ROOT/build/soft-roce" "$newest"
 }
 
 # Programs that run on bare nodes are static; what runs in the trixie container

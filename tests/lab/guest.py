@@ -31,10 +31,10 @@ TCG = 'tcg,thread=multi'
 EARLY_OOPS = re.compile(r'Oops: int3.*?sched_clock_cpu', re.S)
 
 BAD_LINES = re.compile(
-    r'WARNING:|\bBUG\b|\bOops\b|KASAN|UBSAN:|DMA-API:|general protection fault|Kernel panic|'
+    r'WARNING:|\bBUG\b|\bOops\b|KASAN|UBSAN:|DMA-API: (?!preallocated|debugging enabled)|general protection fault|Kernel panic|'
     r'possible (recursive|circular) locking|possible irq lock|suspicious RCU usage|held lock freed|'
     r'INFO: (task .* blocked|lockdep|possible|trying to register|rcu)|self-detected stall|soft lockup|'
-    r'kmemleak: \d+ new|refcount_t:|unreferenced object|memory leak|list_(add|del) corruption|'
+    r'kmemleak: \d+ new|refcount_t:|unreferenced object|memory leak(?! detector)|list_(add|del) corruption|'
     r'sleeping function called|scheduling while atomic|Memory manager not clean|Modules linked in:')
 
 # What the kernel says about the emulated machine and not about our code.

@@ -2,27 +2,33 @@
 # shellcheck shell=bash
 # The driver tests: everything is built here, tests/vm/run.py boots and judges.
 
-# vm_modules KERNEL: our modules for that kernel, as paths.
-vm_modules() {
-	find "$LAB_ROOT/build/driver/$1" "$LAB_ROOT/build/vm-modules/$1" "$LAB_ROOT/build/soft-roce" -name '*.ko' 2>/dev/null
-}
-
 # cmd_vm [--debug] [TEST...]
 cmd_vm() {
-	local debug='' kernel modules accel root
+	local kernel image directory soft_roce=$LAB_ROOT/build/soft-roce out=build/vm modules accel tree
 	if [ "${1:-}" = --debug ]; then
-		debug=1
 		shift
+		buildroot_ready
+		debug_kernel_ready
+		tree=$(debug_kernel_path)
+		kernel=debug-$(cat "$tree/release") out=build/vm-debug
+		image=$tree/bzImage directory=$tree/lib/modules/$(cat "$tree/release")
+		build_module driver driver "$kernel" "$tree/build"
+		build_module tests/vm/modules vm-modules "$kernel" "$tree/build"
+		# The user-space side of Soft-RoCE is the same for every kernel.
+		soft_roce_build "$soft_roce" "$(newest_kernel)"
+		soft_roce=$soft_roce-debug
+		soft_roce_build "$soft_roce" "$(newest_kernel)" --kdir "$tree/build"
+		export GAUDI_P2P_PATIENCE=${GAUDI_P2P_PATIENCE:-10}
+	else
+		cmd_modules
+		kernel=$(newest_kernel)
+		image=$(buildroot_path)/boot/vmlinuz-$kernel directory=/lib/modules/$kernel
 	fi
-	[ -z "$debug" ] || die "DEBUG=1 comes with a later version: the debug kernel is not built yet; run make vm without it"
-	cmd_modules
-	kernel=$(newest_kernel)
-	root=$(buildroot_path)
-	mapfile -t modules < <(vm_modules "$kernel")
+	mapfile -t modules < <(find "$LAB_ROOT/build/driver/$kernel" "$LAB_ROOT/build/vm-modules/$kernel" "$soft_roce" -name '*.ko')
 	stage "cni-rdma that can be told to fail" in_buildroot make -j2 STATIC=1 O=build/lab/faults CPPFLAGS=-DCNI_RDMA_FAULTS \
 		build/lab/faults/cni-rdma || die "cni-rdma does not compile: the compiler's words are above"
-	stage "test guest" in_buildroot "$LAB_ROOT/tests/vm/build.py" build/vm "$kernel" "/lib/modules/$kernel" "${modules[@]}" ||
+	stage "test guest" in_buildroot "$LAB_ROOT/tests/vm/build.py" "$out" "$kernel" "$directory" "${modules[@]}" ||
 		die "the test guest could not be built: the reason is above"
-	accel=$("$LAB_DIR/guest.py" "$LAB_CACHE" "$root" "$kernel") || die "the probe for KVM failed"
-	exec "$LAB_ROOT/tests/vm/run.py" "$LAB_ROOT/build/vm" "$root/boot/vmlinuz-$kernel" "$accel" "$@"
+	accel=$("$LAB_DIR/guest.py" "$LAB_CACHE" "$(buildroot_path)" "$(newest_kernel)") || die "the probe for KVM failed"
+	exec "$LAB_ROOT/tests/vm/run.py" "$LAB_ROOT/$out" "$image" "$accel" "$@"
 }

@@ -36,7 +36,7 @@ class VmGuest(guest.Guest):
         with open(os.path.join(directory, 'plan.json'), encoding='utf-8') as f:
             self.plan = json.load(f)
         super().__init__(
-            'vm/guest', RESULTS, kernel, os.path.join(directory, 'initrd.cpio'), accel=accel, memory='1G',
+            'vm/guest', RESULTS, kernel, os.path.join(directory, 'initrd.cpio'), accel=accel, memory='2G',
             machine='q35,kernel-irqchip=split' if accel == 'kvm' else 'q35',
             append='intel_iommu=on iommu.strict=1 ignore_loglevel loglevel=8 printk.devkmsg=on '
                    'log_buf_len=4M rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60 cgroup_no_v1=all '
@@ -171,6 +171,7 @@ class Run:
         self.vm = vm
         self.verdicts = []
         self._booted = False
+        self._sees_leaks = False
 
     def boot(self):
         start = time.monotonic()
@@ -182,6 +183,7 @@ class Run:
         bad = guest.scan(self.vm.console())
         if bad:
             raise GuestError('the kernel complains before any test: ' + bad[0])
+        self._sees_leaks = self.vm.ask('run /bin/leaks clear', 60) == 0
 
     def judge(self, name, status, log):
         """Words for a failure, '' when the test passed, None when it was skipped."""
@@ -227,6 +229,21 @@ class Run:
         if hurt:
             self.vm.stop()
             self._booted = False
+        self.verdict(name, why, seconds, said)
+
+    def leaks(self, program):
+        """On a kernel with kmemleak: whether the tests of a program, all over now, left memory behind."""
+        if not self._booted or not self._sees_leaks or not self.vm.running():
+            return
+        name, start, said = program['name'] + '_leaks_no_memory', time.monotonic(), []
+        try:
+            why = 'kmemleak found leaks' if self.vm.ask('run /bin/leaks scan', 200, said.append) else ''
+        except GuestError as e:
+            why = str(e)
+        self.evidence(name, said, '')
+        self.verdict(name, why, time.monotonic() - start, said)
+
+    def verdict(self, name, why, seconds, said):
         word = 'pass' if why == '' else 'skip' if why is None else 'fail'
         self.verdicts.append({'name': name, 'status': word, 'seconds': round(seconds, 1)})
         print('%-4s  %s  (%.1f s)' % (word, name, seconds), flush=True)
@@ -278,8 +295,10 @@ def main():
     with VmGuest(directory, kernel, accel) as vm:
         todo = pick(vm.plan, names)
         run = Run(vm)
-        for program, test in todo:
+        for i, (program, test) in enumerate(todo):
             run.one(program, test)
+            if i + 1 == len(todo) or todo[i + 1][0] is not program:
+                run.leaks(program)
     return run.finish()
 
 
