@@ -185,7 +185,7 @@ static void devices_forget(struct core *core, uint64_t now_ms)
 static bool nic_is_single(const struct core *core, const struct pairing_options *pairing,
 			  const struct pairs *pairs, const struct pairs_nic *nic)
 {
-	return strcmp(core->options.mode, "none") != 0 && !pairs_find_nic(pairs, nic->pci) &&
+	return strcmp(core->options.mode, "none") != 0 && pairing_nic_is_free(pairs, nic) &&
 	       !pairing_nic_is_excluded(pairing, nic);
 }
 

@@ -149,6 +149,11 @@ bool pairing_nic_is_present(const struct inventory *inv, const struct pairs_nic 
 	return true;
 }
 
+bool pairing_nic_is_free(const struct pairs *p, const struct pairs_nic *nic)
+{
+	return !pairs_find_nic(p, nic->pci) && !pairs_find_rdma(p, nic->rdma);
+}
+
 static bool is_held(const struct pairing_options *options, const char *id)
 {
 	return options->is_held && options->is_held(id, options->data);
@@ -196,7 +201,7 @@ static void find_candidates(const struct inventory *inv, const struct pairing_op
 		const struct nic *nic = &inv->nic[i];
 
 		/* Inside a pod and in no pair of ours: somebody else gave it out. */
-		if (nic->is_visible && !pairs_find_nic(p, nic->name.pci) &&
+		if (nic->is_visible && pairing_nic_is_free(p, &nic->name) &&
 		    !pairing_nic_is_excluded(options, &nic->name))
 			c->nic[c->n_nic++] = nic;
 	}

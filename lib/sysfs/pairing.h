@@ -41,6 +41,14 @@ int pairing_update(const struct inventory *inv, const struct pairing_options *op
  */
 bool pairing_nic_is_present(const struct inventory *inv, const struct pairs_nic *nic, struct pairs_nic *now);
 
+/*
+ * Whether a NIC of the inventory is in no pair. While a Soft-RoCE link is made
+ * anew in a pod, it shows on the host for a moment with the name of an
+ * interface in the pod, and so perhaps on a function that is not its own: a
+ * NIC that has the RDMA name of a paired one counts as paired.
+ */
+bool pairing_nic_is_free(const struct pairs *p, const struct pairs_nic *nic);
+
 /* Whether a pattern of options->exclude fits this NIC. */
 bool pairing_nic_is_excluded(const struct pairing_options *options, const struct pairs_nic *nic);
 

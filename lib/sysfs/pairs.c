@@ -106,6 +106,14 @@ const struct pairs_pair *pairs_find_nic(const struct pairs *p, const char *pci)
 	return NULL;
 }
 
+const struct pairs_pair *pairs_find_rdma(const struct pairs *p, const char *rdma)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->pair[i].has_nic && strcmp(p->pair[i].nic.rdma, rdma) == 0)
+			return &p->pair[i];
+	return NULL;
+}
+
 int pairs_add(struct pairs *p, const char *gaudi_id, const struct pairs_nic *nic)
 {
 	struct pairs_pair *grown;

@@ -95,6 +95,9 @@ const struct pairs_pair *pairs_find(const struct pairs *p, const char *gaudi_id)
 /* The pair that holds this NIC function, or NULL. */
 const struct pairs_pair *pairs_find_nic(const struct pairs *p, const char *pci);
 
+/* The pair whose NIC has this RDMA device, or NULL. */
+const struct pairs_pair *pairs_find_rdma(const struct pairs *p, const char *rdma);
+
 /*
  * Adds a pair (nic may be NULL). -ENOMEM; -EEXIST when the Gaudi or the NIC is
  * in the list already; -EINVAL for an id or name that the file could not hold.

@@ -275,6 +275,23 @@ static void a_link_made_anew_by_a_move_keeps_its_pair(void **state)
 	assert_string_equal(core_nic_of(&f->core, "0000:03:00.0")->uverbs, "uverbs0");
 }
 
+static void a_link_in_the_middle_of_a_move_is_nobody_elses_nic(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_load(f->fs, TREES "lab.tree");
+	fakefs_remove(f->fs, "sys/class/infiniband/rxe1");
+	fakefs_remove(f->fs, "sys/class/infiniband_verbs/uverbs1");
+	(void)scan(f, 1000);
+	assert_null(core_nic_of(&f->core, "0000:07:00.0"));
+	/* Made in the pod, where its interface is called as another one is called here. */
+	fakefs_put(f->fs, "sys/devices/virtual/infiniband/rxe0/parent", "enp0s2\n");
+	assert_false(scan(f, 2000) & CORE_PAIRS);
+	assert_null(core_nic_of(&f->core, "0000:07:00.0"));
+	assert_string_equal(core_nic_of(&f->core, "0000:03:00.0")->pci, "0000:04:00.0");
+	assert_int_equal(f->core.n_nic, 0);
+}
+
 static void a_nic_that_stays_away_loses_its_place_unless_in_use(void **state)
 {
 	struct fixture *f = *state;
@@ -497,6 +514,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(readiness_follows_the_lease, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_vanished_device_stays_listed_for_a_while, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_link_made_anew_by_a_move_keeps_its_pair, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_link_in_the_middle_of_a_move_is_nobody_elses_nic, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_nic_that_stays_away_loses_its_place_unless_in_use, setup, teardown),
 	cmocka_unit_test_setup_teardown(after_a_restart_pairs_wait_for_late_devices, setup, teardown),
 	cmocka_unit_test_setup_teardown(an_allocated_device_keeps_its_pair_until_it_was_used, setup,
