@@ -178,3 +178,31 @@ void gaudi_device_remove(struct gaudi_device *gdev)
 	disable_delayed_work_sync(&gdev->poll);
 	disable_work_sync(&gdev->work);
 }
+
+/**
+ * gaudi_device_reset_prepare - the card is about to be reset
+ *
+ * Ends the lease. Returns when the worker no longer touches the memory; importers that hold are not waited for.
+ */
+void gaudi_device_reset_prepare(struct gaudi_device *gdev)
+{
+	mutex_lock(&gdev->lock);
+	gaudi_lease_end_locked(gdev);
+	gdev->resets++;
+	gdev->fresh = true;
+	atomic64_set(&gdev->dirty_bytes, gdev->size);
+	WRITE_ONCE(gdev->resetting, true);
+	gaudi_lease_set_state(gdev, GAUDI_STATE_DRAINING, "the device is being reset");
+	mutex_unlock(&gdev->lock);
+	disable_work_sync(&gdev->work);
+}
+
+/* What the memory holds now is unknown: everything is scrubbed before the next owner comes. Leads out of "lost" too. */
+void gaudi_device_reset_done(struct gaudi_device *gdev)
+{
+	mutex_lock(&gdev->lock);
+	WRITE_ONCE(gdev->resetting, false);
+	gaudi_lease_set_state(gdev, GAUDI_STATE_DRAINING, "");
+	mutex_unlock(&gdev->lock);
+	enable_and_queue_work(gaudi_wq, &gdev->work);
+}

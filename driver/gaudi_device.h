@@ -64,7 +64,7 @@ enum gaudi_state {
 	GAUDI_STATE_OWNED,	/* one lease lives */
 	GAUDI_STATE_DRAINING,	/* lease over, an importer still maps memory of it */
 	GAUDI_STATE_SCRUBBING,	/* nobody maps anything, memory is being zeroed */
-	GAUDI_STATE_LOST,	/* zero cannot be proven; only a new probe leads out */
+	GAUDI_STATE_LOST,	/* zero cannot be proven; only a reset or a new probe leads out */
 };
 
 struct gaudi_device;
@@ -184,7 +184,9 @@ struct gaudi_device {
 	unsigned int changes;		/* counts what wakes @wait; WRITE_ONCE under lock */
 	u64 opens;
 	u64 last_open_ms;
-	bool fresh;			/* first scrub after probe is not done */
+	bool fresh;			/* what all memory holds is unknown: after probe, after reset */
+	unsigned int resets;		/* counts how often memory became unknown after probe */
+	bool resetting;			/* memory must not be touched; WRITE_ONCE under lock */
 	bool scrubbing;			/* blocks are on the way from dirty to buddy */
 
 	atomic_t holds;			/* sum over all exports */
@@ -215,6 +217,8 @@ struct gaudi_device *gaudi_device_create(struct device *dev, const struct gaudi_
 					 size_t backend_size);
 int gaudi_device_register(struct gaudi_device *gdev, u64 size);
 void gaudi_device_remove(struct gaudi_device *gdev);
+void gaudi_device_reset_prepare(struct gaudi_device *gdev);
+void gaudi_device_reset_done(struct gaudi_device *gdev);
 bool gaudi_device_is_gone(struct gaudi_device *gdev);
 void gaudi_device_kick(struct gaudi_device *gdev);
 bool gaudi_device_has_ghost(struct gaudi_device *gdev);

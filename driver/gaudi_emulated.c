@@ -109,6 +109,21 @@ static void gaudi_emulated_remove(struct pci_dev *pdev)
 	gaudi_device_remove(pci_get_drvdata(pdev));
 }
 
+static void gaudi_emulated_reset_prepare(struct pci_dev *pdev)
+{
+	gaudi_device_reset_prepare(pci_get_drvdata(pdev));
+}
+
+static void gaudi_emulated_reset_done(struct pci_dev *pdev)
+{
+	gaudi_device_reset_done(pci_get_drvdata(pdev));
+}
+
+static const struct pci_error_handlers gaudi_emulated_err_handler = {
+	.reset_prepare = gaudi_emulated_reset_prepare,
+	.reset_done = gaudi_emulated_reset_done,
+};
+
 /* Not in the module's device table: who has an ivshmem device for something else shall not get this driver. */
 static const struct pci_device_id gaudi_emulated_ids[] = {
 	{ PCI_DEVICE(GAUDI_EMULATED_VENDOR, GAUDI_EMULATED_DEVICE) },
@@ -120,6 +135,7 @@ static struct pci_driver gaudi_emulated_driver = {
 	.id_table = gaudi_emulated_ids,
 	.probe = gaudi_emulated_probe,
 	.remove = gaudi_emulated_remove,
+	.err_handler = &gaudi_emulated_err_handler,
 };
 
 int gaudi_emulated_register(void)

@@ -47,7 +47,8 @@ unsigned int gaudi_info_status(struct gaudi_device *gdev)
 	case GAUDI_STATE_DRAINING:
 	case GAUDI_STATE_SCRUBBING:
 		if (READ_ONCE(gdev->fresh))
-			return HL_DEVICE_STATUS_IN_DEVICE_CREATION;
+			return READ_ONCE(gdev->resets) ? HL_DEVICE_STATUS_IN_RESET :
+							 HL_DEVICE_STATUS_IN_DEVICE_CREATION;
 		return HL_DEVICE_STATUS_IN_RESET_AFTER_DEVICE_RELEASE;
 	case GAUDI_STATE_LOST:
 		break;

@@ -220,7 +220,7 @@ void gaudi_lease_work(struct work_struct *work)
 		ret = gaudi_mem_scrub(gdev);
 
 	if (ret == -EIO) {
-		dev_err(gdev->drm.dev, "memory cannot be proven to be zero: device is lost until it is bound again\n");
+		dev_err(gdev->drm.dev, "memory cannot be proven to be zero: device is lost until it is reset or bound again\n");
 		gaudi_lease_end_locked(gdev);
 		gaudi_lease_set_state(gdev, GAUDI_STATE_LOST, "memory did not read back as zero after the scrub");
 	} else if (!ret && gdev->state == GAUDI_STATE_SCRUBBING) {

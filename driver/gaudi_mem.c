@@ -204,14 +204,14 @@ void gaudi_mem_free_all(struct gaudi_lease *lease)
 	}
 }
 
-/* Returns 0, -EIO, or -ENODEV when the device is being removed. */
+/* Returns 0, -EIO, or -ENODEV when the device is being removed or reset. */
 static int gaudi_mem_scrub_range(struct gaudi_device *gdev, u64 offset, u64 len)
 {
 	while (len) {
 		size_t n = min_t(u64, len, GAUDI_SCRUB_CHUNK);
 		int idx, ret;
 
-		if (!drm_dev_enter(&gdev->drm, &idx))
+		if (READ_ONCE(gdev->resetting) || !drm_dev_enter(&gdev->drm, &idx))
 			return -ENODEV;
 		ret = gdev->backend->zero(gdev, offset, n);
 		drm_dev_exit(idx);
@@ -232,6 +232,7 @@ static int gaudi_mem_scrub_range(struct gaudi_device *gdev, u64 offset, u64 len)
  */
 int gaudi_mem_scrub(struct gaudi_device *gdev)
 {
+	unsigned int resets = gdev->resets;
 	struct gpu_buddy_block *block;
 	bool fresh = gdev->fresh;
 	LIST_HEAD(blocks);
@@ -242,10 +243,12 @@ int gaudi_mem_scrub(struct gaudi_device *gdev)
 	gdev->scrubbing = true;
 	mutex_unlock(&gdev->lock);
 
-	if (fresh)
+	if (fresh) {
+		atomic64_set(&gdev->dirty_bytes, gdev->size);
 		ret = gaudi_mem_scrub_range(gdev, 0, gdev->size);
+	}
 	list_for_each_entry(block, &blocks, link) {
-		if (ret)
+		if (ret || fresh)
 			break;
 		ret = gaudi_mem_scrub_range(gdev, gpu_buddy_block_offset(block),
 					    gpu_buddy_block_size(&gdev->buddy, block));
@@ -257,7 +260,8 @@ int gaudi_mem_scrub(struct gaudi_device *gdev)
 		list_splice(&blocks, &gdev->dirty);
 		return ret;
 	}
-	gdev->fresh = false;
+	if (fresh && gdev->resets == resets)
+		gdev->fresh = false;
 	gpu_buddy_free_list(&gdev->buddy, &blocks, 0);
 	gaudi_lease_changed(gdev);
 	return 0;

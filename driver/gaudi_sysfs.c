@@ -127,6 +127,9 @@ static ssize_t status_show(struct device *dev, struct device_attribute *attr, ch
 	case HL_DEVICE_STATUS_OPERATIONAL:
 		word = "Operational";
 		break;
+	case HL_DEVICE_STATUS_IN_RESET:
+		word = "In reset";
+		break;
 	case HL_DEVICE_STATUS_IN_DEVICE_CREATION:
 		word = "In device creation";
 		break;
