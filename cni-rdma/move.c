@@ -10,6 +10,7 @@
 
 #define LINK_TYPE "rxe"
 #define LINK_GONE_MS 5000
+#define LINK_DYING_MS 1000
 #define POLL_MS 5
 
 static uint64_t now_us(void)
@@ -89,6 +90,7 @@ int move_inspect(const struct move *move, const char *pci, const char *netdev_hi
 	memcpy(nic->netdev, link.name, sizeof(nic->netdev));
 	memcpy(nic->uverbs, chardev.name, sizeof(nic->uverbs));
 	nic->chardev = chardev.dev;
+	nic->rdma_index = device.index;
 	nic->node_guid = device.node_guid;
 	nic->mtu = link.mtu;
 	nic->up = link.up;
@@ -436,12 +438,32 @@ static int add_link_again(const struct move *move, const struct state_nic *nic, 
 	}
 }
 
+/*
+ * A soft link found on the host. The one from before ADD is as it was. Any other sat on the netdev
+ * when that moved, and is being taken apart at this moment though it still shows itself; or
+ * it was made again by a call that was killed before it could say so. Time tells them apart.
+ */
+static int outlive_dying_link(const struct move *move, const struct state_nic *nic, const struct rtlink *link,
+			      struct rdmanl_device *device)
+{
+	uint64_t deadline = now_us() + LINK_DYING_MS * 1000;
+	int r = 0;
+
+	while (r == 0 && device->index != nic->rdma_index && now_us() < deadline) {
+		pause_ms(POLL_MS);
+		r = place_find_rdma(move->host, nic->pci, link->index, device);
+	}
+	return r;
+}
+
 static int restore_rdma(const struct move *move, const struct state_nic *nic, const struct rtlink *link,
 			uint64_t *since, struct rdmanl_device *ret_device)
 {
 	int r;
 
 	r = place_find_rdma(move->host, nic->pci, link->index, ret_device);
+	if (r == 0 && nic->soft)
+		r = outlive_dying_link(move, nic, link, ret_device);
 	if (r == 0 && strcmp(ret_device->name, nic->rdma) == 0)
 		return 0;
 	if (r == 0) {

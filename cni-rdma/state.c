@@ -57,7 +57,7 @@ static bool name_is_plain(const char *name)
 
 static int parse_nic(const json_t *object, struct state_nic *nic)
 {
-	const json_t *mtu = json_object_get(object, "mtu");
+	const json_t *mtu = json_object_get(object, "mtu"), *index = json_object_get(object, "rdmaIndex");
 	const json_t *up = json_object_get(object, "up"), *soft = json_object_get(object, "soft");
 
 	if (copy_text(object, "pci", nic->pci, sizeof(nic->pci)) < 0 ||
@@ -70,12 +70,14 @@ static int parse_nic(const json_t *object, struct state_nic *nic)
 	    copy_hex(object, "nodeGuid", &nic->node_guid) < 0)
 		return -EBADMSG;
 	if (!json_is_integer(mtu) || json_integer_value(mtu) < 0 || json_integer_value(mtu) > INT32_MAX ||
-	    !json_is_boolean(up) || !json_is_boolean(soft))
+	    !json_is_integer(index) || json_integer_value(index) < 0 ||
+	    json_integer_value(index) > UINT32_MAX || !json_is_boolean(up) || !json_is_boolean(soft))
 		return -EBADMSG;
 	if (!name_is_plain(nic->pci) || !name_is_plain(nic->rdma) || !request_ifname_is_valid(nic->netdev) ||
 	    !request_ifname_is_valid(nic->pod_netdev))
 		return -EBADMSG;
 	nic->mtu = (unsigned)json_integer_value(mtu);
+	nic->rdma_index = (uint32_t)json_integer_value(index);
 	nic->up = json_is_true(up);
 	nic->soft = json_is_true(soft);
 	return 0;
@@ -159,6 +161,7 @@ static json_t *format_nic(const struct state_nic *nic)
 	    json_object_set_new(object, "podNetdev", json_string(nic->pod_netdev)) < 0 ||
 	    json_object_set_new(object, "uverbs", json_string(nic->uverbs)) < 0 ||
 	    set_hex(object, "chardev", nic->chardev) < 0 || set_hex(object, "nodeGuid", nic->node_guid) < 0 ||
+	    json_object_set_new(object, "rdmaIndex", json_integer(nic->rdma_index)) < 0 ||
 	    json_object_set_new(object, "mtu", json_integer(nic->mtu)) < 0 ||
 	    json_object_set_new(object, "up", json_boolean(nic->up)) < 0 ||
 	    json_object_set_new(object, "soft", json_boolean(nic->soft)) < 0)

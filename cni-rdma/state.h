@@ -30,6 +30,7 @@ struct state_nic {
 	char pod_netdev[IFNAMSIZ];  /* name in the pod */
 	char uverbs[32];	    /* "uverbs0" */
 	uint64_t chardev;	    /* its device number, as rdmanl_chardev() gives it */
+	uint32_t rdma_index;	    /* of the RDMA device before ADD; 0: not known */
 	uint64_t node_guid;
 	unsigned mtu;
 	bool up;   /* the netdev was up */

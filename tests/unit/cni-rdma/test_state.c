@@ -43,6 +43,7 @@ static struct state *sample(const char *container, const char *pci)
 	s->nics[0].chardev = 0xe7c0;
 	s->nics[0].node_guid = 0xfedcba9876543210;
 	s->nics[0].mtu = 9000;
+	s->nics[0].rdma_index = UINT32_MAX;
 	s->nics[0].up = s->nics[0].soft = true;
 	s->nics[1] = s->nics[0];
 	strcpy(s->nics[1].pci, "0000:07:00.0");
@@ -133,6 +134,7 @@ static void impossible_values_are_refused(void **state)
 	refuse_changed(text, "enp6s0", "averylongnetdevname");
 	refuse_changed(text, "9000", "-1");
 	refuse_changed(text, "9000", "\"9000\"");
+	refuse_changed(text, "4294967295", "4294967296");
 	refuse_changed(text, "true", "1");
 	refuse_changed(text, "0xfedcba9876543210", "0x1fedcba9876543210");
 	refuse_changed(text, "1a2b", "../1a2b");
