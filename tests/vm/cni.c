@@ -79,6 +79,7 @@ TEST(cni_nic_goes_in_and_comes_back, .initial_netns = true)
 	check_host_as_before("after the second DEL");
 	check_pod(&pod, 0);
 	pod_end(&pod);
+	node_end();
 }
 
 TEST(cni_add_failing_anywhere_restores_the_host, .initial_netns = true, .seconds = 180)
@@ -101,6 +102,7 @@ TEST(cni_add_failing_anywhere_restores_the_host, .initial_netns = true, .seconds
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
 	check_host_as_before("at the end");
 	pod_end(&pod);
+	node_end();
 }
 
 TEST(cni_add_killed_anywhere_is_repaired, .initial_netns = true, .seconds = 180)
@@ -126,6 +128,7 @@ TEST(cni_add_killed_anywhere_is_repaired, .initial_netns = true, .seconds = 180)
 		check_host_as_before(steps[i]);
 	}
 	pod_end(&pod);
+	node_end();
 }
 
 TEST(cni_del_restores_after_the_namespace_died, .initial_netns = true)
@@ -143,6 +146,7 @@ TEST(cni_del_restores_after_the_namespace_died, .initial_netns = true)
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
 	check_host_as_before("after DEL without namespaces");
+	node_end();
 }
 
 TEST(cni_add_repairs_what_a_lost_del_left, .initial_netns = true)
@@ -163,6 +167,7 @@ TEST(cni_add_repairs_what_a_lost_del_left, .initial_netns = true)
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
 	check_host_as_before("at the end");
 	pod_end(&b);
+	node_end();
 }
 
 TEST(cni_del_of_another_touches_nothing, .initial_netns = true)
@@ -188,6 +193,7 @@ TEST(cni_del_of_another_touches_nothing, .initial_netns = true)
 	check_host_as_before("after DEL");
 	pod_end(&a);
 	pod_end(&b);
+	node_end();
 }
 
 static void sleep_long(void *arg)
@@ -211,6 +217,7 @@ TEST(cni_del_reaches_a_namespace_that_only_a_process_holds, .initial_netns = tru
 	check_host_as_before("after DEL");
 	kill(holder, SIGKILL);
 	waitpid(holder, NULL, 0);
+	node_end();
 }
 
 /* A process of the pod that holds a region, and whose file a stranger gets. */
@@ -245,6 +252,7 @@ TEST(cni_del_ends_regions_that_a_stranger_holds, .initial_netns = true)
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
 	check_host_as_before("at the end");
 	pod_end(&pod);
+	node_end();
 }
 
 static void exchange(void *arg)
@@ -275,6 +283,7 @@ TEST(cni_pods_write_into_each_other_at_once, .initial_netns = true, .seconds = 1
 		pod_end(&pods[i]);
 	}
 	check_host_as_before("at the end");
+	node_end();
 }
 
 TEST(cni_pods_in_parallel_keep_their_numbers, .initial_netns = true, .seconds = 180)
@@ -314,6 +323,7 @@ TEST(cni_pods_in_parallel_keep_their_numbers, .initial_netns = true, .seconds = 
 		}
 		check_host_as_before("after a round");
 	}
+	node_end();
 }
 
 TEST(cni_free_lower_number_is_not_taken, .initial_netns = true)
@@ -329,6 +339,7 @@ TEST(cni_free_lower_number_is_not_taken, .initial_netns = true)
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
 	check_host_as_before("after DEL");
 	pod_end(&pod);
+	node_end();
 }
 
 /* The one state file of a container. */
@@ -364,6 +375,7 @@ TEST(cni_del_takes_nics_out_without_a_readable_record, .initial_netns = true)
 	check_host_as_before("after DEL");
 	check_pod(&pod, 0);
 	pod_end(&pod);
+	node_end();
 }
 
 TEST(cni_record_of_an_earlier_boot_means_nothing, .initial_netns = true)
@@ -392,6 +404,7 @@ TEST(cni_record_of_an_earlier_boot_means_nothing, .initial_netns = true)
 	check_host_as_before("at the end");
 	pod_end(&a);
 	pod_end(&b);
+	node_end();
 }
 
 TEST(cni_del_moves_a_device_out_of_the_pod_by_thread, .initial_netns = true)
@@ -413,6 +426,7 @@ TEST(cni_del_moves_a_device_out_of_the_pod_by_thread, .initial_netns = true)
 	vm_child_end(child);
 	check_host_as_before("after DEL");
 	pod_end(&pod);
+	node_end();
 }
 
 static void put_ipam(const char *script)
@@ -458,6 +472,7 @@ TEST(cni_addresses_of_ipam_are_set_and_given_back, .initial_netns = true)
 	CHECK(vm_read("/run/ipam.log", log, sizeof(log)) > 0);
 	CHECK_MSG(strcmp(log, "ADD rdma0\nDEL rdma0") == 0, "IPAM was asked: %s", log);
 	pod_end(&pod);
+	node_end();
 }
 
 TEST(cni_says_why_not, .initial_netns = true)
@@ -476,6 +491,7 @@ TEST(cni_says_why_not, .initial_netns = true)
 	check_host_as_before("after refusals");
 	check_pod(&pod, 0);
 	pod_end(&pod);
+	node_end();
 }
 
 TEST(cni_refuses_shared_mode, .initial_netns = true)
@@ -489,4 +505,5 @@ TEST(cni_refuses_shared_mode, .initial_netns = true)
 	CHECK_EQ(CNI(.verb = "STATUS"), 50);
 	check_host_as_before("after the refusal");
 	pod_end(&pod);
+	node_end();
 }

@@ -231,6 +231,12 @@ void node_begin_shared(void)
 	begin("shared");
 }
 
+void node_end(void)
+{
+	clear_links();
+	set_mode("shared");
+}
+
 /* --- pods ------------------------------------------------------------------------ */
 static void bind_namespace(void *arg)
 {

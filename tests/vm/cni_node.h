@@ -32,6 +32,9 @@ extern struct node_nic node_nics[NODE_NICS];
 void node_begin(void);
 void node_begin_shared(void);
 
+/* Leaves the machine as other tests expect it: shared mode, no links. */
+void node_end(void);
+
 /* The NICs and RDMA devices as the host sees them, one line each, always in the same order. */
 void node_snapshot(char *text, size_t size);
 
