@@ -26,9 +26,10 @@ from cpio import Cpio
 
 TCG = 'tcg,thread=multi'
 
-# About one emulated SMP boot in 30 dies like this before any code of ours runs:
-# QEMU races with the kernel that patches its own text. Booting again is the cure.
-EARLY_OOPS = re.compile(r'Oops: int3.*?sched_clock_cpu', re.S)
+# About one emulated SMP boot in 30 dies like this before any code of ours runs: QEMU
+# races with the kernel that patches its own text. On a busy machine the kernel may also
+# find that its timer does not tick. Booting again is the cure.
+EARLY_OOPS = re.compile(r"Oops: int3.*?sched_clock_cpu|IO-APIC \+ timer doesn't work", re.S)
 
 BAD_LINES = re.compile(
     r'WARNING:|\bBUG\b|\bOops\b|KASAN|UBSAN:|DMA-API: (?!preallocated|debugging enabled)|general protection fault|Kernel panic|'
@@ -196,6 +197,7 @@ class Guest:
         self._cpu, self._smp, self._memory, self._machine = cpu, smp, memory, machine
         self._process = None
         self._qmp = None
+        self._boots = 0
         self.port = {}
         os.makedirs(results, exist_ok=True)
         # Socket paths are limited to 107 bytes, so they do not go below results.
@@ -235,6 +237,10 @@ class Guest:
         """One QEMU, running; no waiting for what is inside."""
         if not shutil.which('qemu-system-x86_64'):
             raise GuestError('qemu-system-x86_64 is missing: run tests/lab/lab host')
+        # The console of an earlier boot is evidence.
+        if os.path.exists(self.console_path) and os.path.getsize(self.console_path):
+            self._boots += 1
+            os.replace(self.console_path, '%s.%d' % (self.console_path, self._boots))
         open(self.console_path, 'w', encoding='utf-8').close()
         with open(self.qemu_log, 'wb') as log:
             self._process = subprocess.Popen(self.arguments(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -253,7 +259,6 @@ class Guest:
             except GuestError:
                 if attempt == self.BOOT_TRIES or not EARLY_OOPS.search(self.console()):
                     raise
-                os.replace(self.console_path, '%s.early-oops-%d' % (self.console_path, attempt))
                 self.stop()
         raise AssertionError('not reached')
 

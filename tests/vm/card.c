@@ -101,15 +101,22 @@ bool card_state_is(unsigned int card, const char *state)
 /* --- an opener -------------------------------------------------------------- */
 static int card_open_node(unsigned int card, const char *prefix, int flags)
 {
-	int index = card_index(card);
+	int index = card_index(card), fd, tries = 50;
 	char path[64];
-	int fd;
 
 	if (index < 0)
 		return index;
 	snprintf(path, sizeof(path), "/dev/accel/%s%d", prefix, index);
-	fd = open(path, O_RDWR | O_CLOEXEC | flags);
-	return fd < 0 ? -errno : fd;
+	/* DRM shows a node some moments before it can be opened. */
+	do {
+		fd = open(path, O_RDWR | O_CLOEXEC | flags);
+		if (fd >= 0)
+			return fd;
+		if (errno != ENODEV)
+			return -errno;
+		vm_sleep(0.02);
+	} while (--tries);
+	return -ENODEV;
 }
 
 int card_open(unsigned int card, int flags)

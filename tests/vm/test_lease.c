@@ -238,6 +238,105 @@ TEST(processes_of_one_pod_share_its_card, .driver = EMULATED)
 	CHECK(card_state_is(0, "owned"));
 }
 
+/* --- races ---------------------------------------------------------------------- */
+static void attaches_all_the_time(void *argument)
+{
+	const struct card_buffer *buffer = argument;
+	unsigned int mapped = 0;
+	int r = 0;
+
+	while (r != -ENODEV) {
+		int peer = peer_open();
+
+		r = peer_attach(peer, buffer->dmabuf,
+				mapped % 2 ? EDU_PEER_DYNAMIC : EDU_PEER_PINNED_REVOCABLE, 0);
+		if (!r)
+			r = peer_map(peer);
+		CHECK_MSG(!r || r == -ENODEV, "attach or map: %s", strerror(-r));
+		mapped += !r;
+		close(peer);
+	}
+}
+
+TEST(imports_in_the_moment_of_revoke_do_not_survive_it, .driver = EMULATED, .seconds = 120)
+{
+	struct card_buffer buffer;
+	pid_t child[2];
+	int i;
+
+	for (i = 0; i < 15; i++) {
+		card_buffer_make(&buffer, 0, MIB);
+		child[0] = vm_child(false, attaches_all_the_time, &buffer);
+		child[1] = vm_child(false, attaches_all_the_time, &buffer);
+		vm_sleep(0.02 * i);
+		CHECK_EQ(card_revoke_all(buffer.fd), 1);
+		CHECK_EQ(card_unmap(buffer.fd, buffer.va), 0);
+		vm_child_end(child[0]);
+		vm_child_end(child[1]);
+		close(buffer.dmabuf);
+		close(buffer.fd);
+	}
+	WAIT_FOR(card_state_is(0, "free"), 30);
+}
+
+static void opens_and_waits(void *argument)
+{
+	(void)argument;
+	card_open(0, 0);
+}
+
+TEST(open_that_waits_can_be_killed, .driver = EMULATED " open_wait_s=600")
+{
+	struct card_buffer buffer;
+	int peer, status;
+	pid_t child;
+	double start;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, EDU_PEER_NEVER);
+	close(buffer.fd);
+	child = vm_child(true, opens_and_waits, NULL);
+	vm_sleep(1);
+	CHECK_EQ(waitpid(child, &status, WNOHANG), 0);
+	start = vm_now();
+	CHECK_EQ(kill(child, SIGKILL), 0);
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK_MSG(vm_now() - start < 5, "it took %.1f s to die", vm_now() - start);
+	CHECK_EQ(peer_unmap(peer), 0);
+	WAIT_FOR(card_state_is(0, "free"), 30);
+}
+
+TEST(of_many_waiting_openers_one_gets_the_card, .driver = EMULATED, .seconds = 120)
+{
+	struct card_buffer buffer;
+	int peer, i, status, got = 0;
+	pid_t child[4];
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, EDU_PEER_NEVER);
+	close(buffer.fd);
+	for (i = 0; i < 4; i++) {
+		child[i] = fork();
+		CHECK(child[i] >= 0);
+		if (!child[i]) {
+			int fd = card_open(0, 0);
+
+			/* 0: had it; 1: another was faster and still has it. */
+			if (fd >= 0)
+				vm_sleep(1);
+			_exit(fd >= 0 ? 0 : fd == -EBUSY ? 1 : 2);
+		}
+	}
+	vm_sleep(0.5);
+	CHECK_EQ(peer_unmap(peer), 0);
+	for (i = 0; i < 4; i++) {
+		CHECK_EQ(waitpid(child[i], &status, 0), child[i]);
+		CHECK(WIFEXITED(status) && WEXITSTATUS(status) <= 1);
+		got += WEXITSTATUS(status) == 0;
+	}
+	CHECK_EQ(got, 1);
+}
+
 /* --- the host network ---------------------------------------------------------- */
 TEST(root_cgroup_may_open_but_not_export, .driver = EMULATED, .initial_netns = true)
 {

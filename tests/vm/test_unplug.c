@@ -5,8 +5,10 @@
  * vm-modules: edu_peer
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "card.h"
@@ -151,4 +153,63 @@ TEST(card_pulled_while_it_scrubs_does_no_harm, .driver = EMULATED, .seconds = 12
 	WAIT_FOR(card_is_there(1), 60);
 	WAIT_FOR(card_state_is(1, "free"), 30);
 	CHECK(host_is_zero(1, 0, 0));
+}
+
+/* --- reset, and memory that cannot be trusted ------------------------------------------- */
+TEST(reset_ends_the_lease_and_scrubs, .driver = EMULATED)
+{
+	struct edu_peer_state state;
+	struct card_buffer buffer;
+	char pci[32], path[64];
+	uint64_t handle;
+	int peer, fd;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, 0);
+	CHECK_EQ(peer_write(peer, 0, secret, sizeof(secret)), 0);
+	card_pci(0, pci, sizeof(pci));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", pci);
+	CHECK_EQ(vm_write(path, "1"), 0);
+	peer_state(peer, &state);
+	CHECK_EQ(state.mapped, 0);
+	CHECK_EQ(card_alloc(buffer.fd, MIB, 0, &handle), -ENODEV);
+	fd = card_open(0, 0);
+	CHECK_MSG(fd >= 0, "open after reset: %s", strerror(-fd));
+	CHECK(host_is_zero(0, 0, 0));
+}
+
+static void keeps_writing_from_outside(void *argument)
+{
+	(void)argument;
+	for (;;)
+		host_plant(0, 0, 0, 0x55);
+}
+
+TEST(card_whose_memory_does_not_stay_zero_is_lost_until_bound_again, .driver = EMULATED, .seconds = 120)
+{
+	char pci[32], reason[128];
+	pid_t writer;
+	int i;
+
+	card_pci(0, pci, sizeof(pci));
+	WAIT_FOR(card_state_is(0, "free"), 30);
+	writer = vm_child(false, keeps_writing_from_outside, NULL);
+	for (i = 0; i < 10 && !card_state_is(0, "lost"); i++) {
+		CHECK_EQ(vm_write(UNBIND, pci), 0);
+		CHECK_EQ(vm_write(BIND, pci), 0);
+		WAIT_FOR(card_state_is(0, "free") || card_state_is(0, "lost"), 60);
+	}
+	CHECK_MSG(card_state_is(0, "lost"), "%d scrubs did not notice that memory changes behind them", i);
+	CHECK_EQ(card_open(0, 0), -EIO);
+	CHECK(card_attribute(0, "reason", reason, sizeof(reason)) > 0);
+	vm_note("reason: %s", reason);
+	CHECK_EQ(kill(writer, SIGKILL), 0);
+	CHECK_EQ(waitpid(writer, NULL, 0), writer);
+	vm_sleep(0.5);
+	CHECK_EQ(card_open(0, 0), -EIO);
+
+	CHECK_EQ(vm_write(UNBIND, pci), 0);
+	CHECK_EQ(vm_write(BIND, pci), 0);
+	WAIT_FOR(card_state_is(0, "free"), 60);
+	CHECK(host_is_zero(0, 0, 0));
 }
