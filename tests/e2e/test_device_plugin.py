@@ -64,6 +64,16 @@ def test_nic_in_pod(node):
     assert other not in inside, inside
 
 
+def test_kubelet_restart(node):
+    """After a restart of the kubelet the plugin registers again; the pod runs on and keeps its Gaudi"""
+    before, pid = node.devices_of('one'), node.pid('one')
+    node.restart_kubelet()
+    assert len(set(node.wait_allocatable(CARDS))) == CARDS
+    node.wait_pod('one', 'Running')
+    node.wait(lambda: node.devices_of('one') == before, 60, 'the same Gaudi in pod one', 0.5)
+    assert node.pid('one') == pid, 'the container was started anew'
+
+
 def test_given_back(node):
     """When the pod is deleted its Gaudi is free and the NIC is back under its old name and number"""
     node.delete_pod('one')

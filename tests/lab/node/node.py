@@ -423,9 +423,18 @@ class Node(Guest):
         return json.loads(self.sh('podresources allocatable')).get(resource, [])
 
     def wait_allocatable(self, count, resource='habana.ai/gaudi', timeout=240):
-        """Waits until the kubelet knows that many devices; returns their ids."""
-        return self.wait(lambda: len(self.allocatable(resource)) == count and self.allocatable(resource), timeout,
-                         '%d allocatable %s' % (count, resource), 0.5)
+        """Waits until the kubelet knows that many devices; returns their ids. The kubelet may be starting."""
+        def known():
+            rc, out = self.run('podresources allocatable')
+            ids = json.loads(out).get(resource, []) if rc == 0 else []
+            return ids if len(ids) == count else None
+        return self.wait(known, timeout, '%d allocatable %s' % (count, resource), 0.5)
+
+    def restart_kubelet(self, timeout=240):
+        """Ends the kubelet and waits until the new one serves both of its sockets; pods live on."""
+        sockets = '/var/lib/kubelet/device-plugins/kubelet.sock', '/var/lib/kubelet/pod-resources/kubelet.sock'
+        self.sh('systemctl stop kubelet && rm -f -- %s %s && systemctl start kubelet' % sockets, timeout)
+        self.wait(lambda: self.run('test -S %s && test -S %s' % sockets)[0] == 0, timeout, 'the restart of the kubelet', 0.5)
 
     def card_file(self, i):
         """The memory of card i (in PCI order) as a file of this machine."""
