@@ -49,8 +49,6 @@ node_layer_make() {
 	rm -rf -- "$tree" && mkdir -p "$tree/lib/modules/$kernel" "$tree/opt/cni/bin" "$tree/usr/share/gaudi-p2p/images" || return 1
 	# The host files that are shipped, as an administrator would copy them, and the lab's own.
 	mkdir -p "$tree/etc" && cp -r "$LAB_ROOT/deploy/host/etc/." "$tree/etc/" && cp -a "$LAB_NODE_DIR/rootfs/." "$tree/" || return 1
-	# What a node of a user gets, as it is.
-	install -D -m 644 "$LAB_ROOT/deploy/host/etc/modprobe.d/gaudi-p2p.conf" "$tree/etc/modprobe.d/gaudi-p2p.conf" || return 1
 	install -m 755 "$LAB_ROOT/build/lab/static/cni-rdma" "$tree/opt/cni/bin/" || return 1
 	install -D -m 755 "$LAB_ROOT/build/lab/static/podresources" "$tree/usr/local/bin/podresources" || return 1
 	install -m 755 "$LAB_ROOT/build/lab/shared/p2p-copy" "$tree/usr/local/bin/" || return 1
