@@ -44,18 +44,20 @@ stage() {
 	mkdir -p "$LAB_CACHE/log"
 	log=$LAB_CACHE/log/$(tr -cs 'a-zA-Z0-9.\n' '-' <<<"$text").log
 	say "$text ..."
+	# A process group of its own, so that a stopped lab takes all of its stage with it.
+	set -m
 	# The lock of the caller must not live on in what the command leaves behind.
 	"$@" >"$log" 2>&1 </dev/null 9>&- &
 	pid=$!
-	# A stopped lab takes its stage with it.
-	trap 'kill "$pid" 2>/dev/null; trap - INT TERM; exit 130' INT TERM
+	set +m
+	trap 'kill -- "-$pid" 2>/dev/null; exit 130' INT TERM HUP
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 0.2
 		beat=$((beat + 1))
 		[ $((beat % 150)) -ne 0 ] || say "  ... still at it ($((EPOCHSECONDS - start)) s): $(tail -c 90 "$log" | tail -n 1 | tr -cd '[:print:]')"
 	done
 	wait "$pid" || rc=$?
-	trap - INT TERM
+	trap - INT TERM HUP
 	if [ "$rc" -ne 0 ]; then
 		tail -n 15 "$log" | sed 's/^/    /' >&2
 		printf 'lab: %s failed after %d s; the whole log is %s\n' "$text" $((EPOCHSECONDS - start)) "$log" >&2
