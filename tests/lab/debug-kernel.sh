@@ -4,6 +4,7 @@
 # linux-source package of the newest kernel. Kept by content: version and config.
 # The result is a folder with bzImage, lib/modules/RELEASE and build/, the tree
 # against which modules are compiled.
+# shellcheck disable=SC2016 # what stands in quotes runs inside the chroot
 
 debug_kernel_path() {
 	printf '%s/debug-kernel-%s\n' "$LAB_CACHE" "$(hash_of "$LAB_DIR/debug.config" <<<"$(newest_kernel)")"

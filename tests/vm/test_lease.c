@@ -409,7 +409,7 @@ static unsigned int attribute_mode(const char *name)
 
 TEST(sysfs_tells_the_state_to_all_and_the_owner_to_root, .driver = EMULATED)
 {
-	char buffer[128], expected[128], path[128];
+	char buffer[128], expected[128], path[128], info[1024];
 	struct card_buffer card;
 	struct stat st;
 
@@ -436,6 +436,10 @@ TEST(sysfs_tells_the_state_to_all_and_the_owner_to_root, .driver = EMULATED)
 	CHECK(attribute_is("owner", expected));
 	snprintf(expected, sizeof(expected), "%d", getpid());
 	CHECK(attribute_is("owner_pid", expected));
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", card.fd);
+	CHECK(vm_read(path, info, sizeof(info)) > 0);
+	CHECK_MSG(strstr(info, "drm-total-vram:\t1024 KiB"), "fdinfo says: %s", info);
+	CHECK_MSG(strstr(info, "drm-shared-vram:\t1024 KiB"), "fdinfo says: %s", info);
 	close(card.dmabuf);
 	close(card.fd);
 	WAIT_FOR(card_state_is(0, "free"), 30);

@@ -202,6 +202,11 @@ TEST(unknown_flags_and_operations_are_refused, .driver = EMULATED)
 		args = (union hl_mem_args){ .in = { .op = bit, .alloc = { .mem_size = CARD_PAGE } } };
 		CHECK_EQ(mem_ioctl(buffer.fd, &args), -EINVAL);
 	}
+	args = (union hl_mem_args){ .in = { .op = HL_MEM_OP_MAP,
+					    .flags = HL_MEM_USERPTR,
+					    .map_host = { .host_virt_addr = (uintptr_t)&args,
+							  .mem_size = 4096 } } };
+	CHECK_EQ(mem_ioctl(buffer.fd, &args), -EOPNOTSUPP);
 	args = (union hl_mem_args){ .in = { .op = HL_MEM_OP_MAP_BLOCK } };
 	CHECK_EQ(mem_ioctl(buffer.fd, &args), -EINVAL);
 	args = (union hl_mem_args){
