@@ -63,7 +63,8 @@ node_layer_make() {
 	depmod -b "$tree.modules" "$kernel" || return 1
 	cp -a "$tree.modules/lib/modules/$kernel"/{updates,modules.*} "$tree/lib/modules/$kernel/" || return 1
 	rm -rf -- "$tree.modules"
-	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$tree" -cf "$tree.tar" . && rm -rf -- "$tree"
+	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$tree" -cf "$tree.tar.tmp" . &&
+		rm -rf -- "$tree" && mv -T -- "$tree.tar.tmp" "$tree.tar" # a guest may be reading the old one
 }
 
 # node_ready: everything that a boot of the node needs, built from the tree as
@@ -71,6 +72,10 @@ node_layer_make() {
 node_ready() {
 	local accel
 	node_base_ready
+	# One at a time from here on: all that follows is written into the tree's own build/.
+	mkdir -p "$LAB_ROOT/build/lab"
+	exec 8>"$LAB_ROOT/build/lab/.lock"
+	flock -n 8 || { say "waiting for another build of the node in this tree" && flock 8; }
 	cmd_modules
 	images_ready
 	mkdir -p "$LAB_NODE_OUT"
