@@ -252,12 +252,11 @@ void gaudi_mem_free_all(struct gaudi_lease *lease);
 int gaudi_mem_scrub(struct gaudi_device *gdev);
 
 /* gaudi_va.c */
-int gaudi_va_init(struct gaudi_lease *lease);
+void gaudi_va_init(struct gaudi_lease *lease);
 void gaudi_va_done(struct gaudi_lease *lease);
 int gaudi_va_map(struct gaudi_lease *lease, u64 handle, u64 hint, bool force, u64 *va);
 int gaudi_va_unmap(struct gaudi_lease *lease, u64 va);
 struct gaudi_map *gaudi_va_find(struct gaudi_lease *lease, u64 va);
-u64 gaudi_va_size(struct gaudi_device *gdev);
 
 /* gaudi_export.c */
 int gaudi_export_fd(struct gaudi_lease *lease, u64 va, u64 offset, u64 size, u32 flags);

@@ -225,8 +225,8 @@ struct gaudi_export *gaudi_export_from_dmabuf(struct dma_buf *dmabuf)
 }
 
 /*
- * Device ranges of @size bytes at @offset of @alloc, neighbours joined. With @ranges NULL only counts. @offset + @size is
- * within the allocation.
+ * Device ranges of @size bytes at @offset of @alloc, neighbours joined. With @ranges NULL only counts. @offset + @size
+ * is within the allocation.
  */
 static unsigned int gaudi_export_ranges(struct gaudi_device *gdev, struct gaudi_alloc *alloc, u64 offset, u64 size,
 					struct gaudi_range *ranges)

@@ -34,7 +34,7 @@ union gaudi_info_answer {
 	struct hl_info_razwi_event razwi;
 	struct hl_info_dev_memalloc_page_sizes page_sizes;
 	struct hl_info_undefined_opcode_event undefined_opcode;
-	u32 events[1];
+	u32 event;
 };
 
 /* The device's state in the words of the mainline driver: enum hl_device_status. */
@@ -112,7 +112,7 @@ static size_t gaudi_info_fill(struct gaudi_device *gdev, u32 op, union gaudi_inf
 	/* A card without engines has nothing to tell here; programs ask nevertheless. */
 	case HL_INFO_HW_EVENTS:
 	case HL_INFO_HW_EVENTS_AGGREGATE:
-		return sizeof(a->events);
+		return sizeof(a->event);
 	case HL_INFO_DEVICE_UTILIZATION:
 		return sizeof(a->utilization);
 	case HL_INFO_CLK_RATE:

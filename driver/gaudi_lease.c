@@ -70,11 +70,31 @@ int gaudi_lease_check(struct gaudi_lease *lease)
 	return 0;
 }
 
-/* Returns 0, or -EAGAIN when the device is about to become free. */
+/* gdev->lock held; nothing to do without a living lease. */
+void gaudi_lease_end_locked(struct gaudi_device *gdev)
+{
+	struct gaudi_lease *lease = gdev->lease;
+
+	lockdep_assert_held(&gdev->lock);
+	if (!lease)
+		return;
+
+	WRITE_ONCE(lease->ended, true);
+	gdev->lease = NULL;
+	gaudi_owner_done(&lease->owner);
+	gdev->last_open_ms = ktime_ms_delta(ktime_get(), lease->opened);
+	gaudi_lease_set_state(gdev, GAUDI_STATE_DRAINING, "");
+
+	gaudi_revoke_all(gdev);
+	gaudi_va_done(lease);
+	gaudi_mem_free_all(lease);
+	queue_work(gaudi_wq, &gdev->work);
+	gaudi_lease_put(lease);
+}
+
+/* Returns 0; -EAGAIN when the device is about to become free; or what open() answers. */
 static int gaudi_lease_take(struct gaudi_device *gdev, struct gaudi_lease *lease)
 {
-	int ret;
-
 	lockdep_assert_held(&gdev->lock);
 	if (gaudi_device_is_gone(gdev))
 		return -ENODEV;
@@ -83,7 +103,10 @@ static int gaudi_lease_take(struct gaudi_device *gdev, struct gaudi_lease *lease
 	case GAUDI_STATE_LOST:
 		return -EIO;
 	case GAUDI_STATE_OWNED:
-		return READ_ONCE(gdev->lease->owner.dead) ? -EAGAIN : -EBUSY;
+		if (!gaudi_owner_is_idle(&gdev->lease->owner))
+			return -EBUSY;
+		gaudi_lease_end_locked(gdev);
+		return -EAGAIN;
 	case GAUDI_STATE_DRAINING:
 	case GAUDI_STATE_SCRUBBING:
 		return -EAGAIN;
@@ -91,9 +114,7 @@ static int gaudi_lease_take(struct gaudi_device *gdev, struct gaudi_lease *lease
 		break;
 	}
 
-	ret = gaudi_va_init(lease);
-	if (ret)
-		return ret;
+	gaudi_va_init(lease);
 	kref_get(&lease->ref);
 	gaudi_owner_init(&lease->owner);
 	lease->opened = ktime_get();
@@ -161,28 +182,6 @@ int gaudi_lease_open(struct gaudi_device *gdev, struct gaudi_file *gf, bool nonb
 	}
 	gf->lease = lease;
 	return 0;
-}
-
-/* gdev->lock held; nothing to do without a living lease. */
-void gaudi_lease_end_locked(struct gaudi_device *gdev)
-{
-	struct gaudi_lease *lease = gdev->lease;
-
-	lockdep_assert_held(&gdev->lock);
-	if (!lease)
-		return;
-
-	WRITE_ONCE(lease->ended, true);
-	gdev->lease = NULL;
-	gaudi_owner_done(&lease->owner);
-	gdev->last_open_ms = ktime_ms_delta(ktime_get(), lease->opened);
-	gaudi_lease_set_state(gdev, GAUDI_STATE_DRAINING, "");
-
-	gaudi_revoke_all(gdev);
-	gaudi_va_done(lease);
-	gaudi_mem_free_all(lease);
-	queue_work(gaudi_wq, &gdev->work);
-	gaudi_lease_put(lease);
 }
 
 /* The last close of the owner's file. */

@@ -8,16 +8,15 @@
 
 #include "gaudi_device.h"
 
-u64 gaudi_va_size(struct gaudi_device *gdev)
+static u64 gaudi_va_size(struct gaudi_device *gdev)
 {
 	/* Room for several mappings of everything. */
 	return max(roundup_pow_of_two(gdev->size) * 16, GAUDI_VA_MIN_SIZE);
 }
 
-int gaudi_va_init(struct gaudi_lease *lease)
+void gaudi_va_init(struct gaudi_lease *lease)
 {
 	drm_mm_init(&lease->va, GAUDI_VA_BASE, gaudi_va_size(lease->gdev));
-	return 0;
 }
 
 static void gaudi_va_drop(struct gaudi_lease *lease, struct gaudi_map *map)
