@@ -160,6 +160,9 @@ static void data_moves(int kind)
 	CHECK_EQ(op(&a, &b, IBV_WR_ATOMIC_CMP_AND_SWP, 8, 42), IBV_WC_SUCCESS);
 	CHECK_EQ(CALL(&side_b, do_buffer_peek, b.buffer, OFFSET), 0);
 	CHECK_EQ(side_b.ret[0], ~42L);
+	CHECK_EQ(op(&a, &b, IBV_WR_ATOMIC_WRITE, 8, 77), IBV_WC_SUCCESS);
+	CHECK_EQ(CALL(&side_b, do_buffer_peek, b.buffer, OFFSET), 0);
+	CHECK_EQ(side_b.ret[0], 77);
 
 	/* One byte beyond both regions. */
 	CHECK_EQ(op(&a, &b, IBV_WR_RDMA_WRITE, LENGTH + 1, 0), IBV_WC_REM_ACCESS_ERR);
@@ -234,6 +237,9 @@ static void check_revoked(struct region *a, struct region *b, long again)
 		CHECK_EQ(reconnect_qps(0), 0);
 		CHECK_EQ(op(a, b, ops[i], i == 2 ? 8 : 64 * KIB, 1), IBV_WC_LOC_PROT_ERR);
 	}
+	CHECK_EQ(reconnect_qps(0), 0);
+	CHECK_EQ(op(b, a, IBV_WR_ATOMIC_WRITE, 8, 1), IBV_WC_REM_ACCESS_ERR);
+
 	CHECK_EQ(reconnect_qps(0), 0);
 	CHECK_EQ(CALL(&side_b, do_recv, 0, IOVA, LENGTH, b->lkey), 0);
 	CHECK_EQ(op(a, b, IBV_WR_SEND, 4096, 0), IBV_WC_LOC_PROT_ERR);

@@ -201,12 +201,16 @@ long do_race(struct world *w, const long *a, long *ret)
 
 long do_qp_new(struct world *w, const long *a, long *ret)
 {
-	struct ibv_qp_init_attr init = {
+	struct ibv_qp_init_attr_ex init = {
 		.send_cq = w->cq,
 		.recv_cq = w->cq,
 		.qp_type = IBV_QPT_RC,
 		.sq_sig_all = 1,
 		.cap = { .max_send_wr = 64, .max_recv_wr = 64, .max_send_sge = 1, .max_recv_sge = 1 },
+		.comp_mask = IBV_QP_INIT_ATTR_PD | IBV_QP_INIT_ATTR_SEND_OPS_FLAGS,
+		.pd = w->pd,
+		/* Atomic writes have no other interface. */
+		.send_ops_flags = IBV_QP_EX_WITH_ATOMIC_WRITE,
 	};
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_INIT,
@@ -214,7 +218,7 @@ long do_qp_new(struct world *w, const long *a, long *ret)
 		.qp_access_flags =
 			IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC,
 	};
-	struct ibv_qp *qp = ibv_create_qp(w->pd, &init);
+	struct ibv_qp *qp = ibv_create_qp_ex(w->context, &init);
 	int r;
 
 	if (!qp)
@@ -274,6 +278,15 @@ long do_send(struct world *w, const long *a, long *ret)
 	struct ibv_send_wr wr = { .opcode = a[1], .sg_list = &sge, .num_sge = 1 }, *bad;
 
 	(void)ret;
+	if (wr.opcode == IBV_WR_ATOMIC_WRITE) {
+		struct ibv_qp_ex *qp = ibv_qp_to_qp_ex(w->qp[a[0]]);
+
+		ibv_wr_start(qp);
+		qp->wr_id = 0;
+		qp->wr_flags = IBV_SEND_SIGNALED;
+		ibv_wr_atomic_write(qp, a[6], a[5], &a[7]);
+		return -ibv_wr_complete(qp);
+	}
 	if (wr.opcode == IBV_WR_ATOMIC_FETCH_AND_ADD || wr.opcode == IBV_WR_ATOMIC_CMP_AND_SWP) {
 		wr.wr.atomic.remote_addr = a[5];
 		wr.wr.atomic.rkey = a[6];
