@@ -221,21 +221,20 @@ static int command_try(struct state *s, const struct words *w, int *fd, struct r
 /* Makes a device node of our own beside, opens it, removes it. */
 static void try_own_node(unsigned device_major, unsigned device_minor, struct reply *reply)
 {
-	static const char *const directories[] = { "/dev/shm", "/tmp", "/run/demo" };
+	/* A container's /dev allows devices; most other file systems that it can write to are mounted without. */
+	static const char *const directories[] = { "/dev", "/tmp" };
 	char path[64];
 	int made = -ENOENT, opened = -ENOENT;
 
-	for (size_t i = 0; i < ARRAY_SIZE(directories) && opened != 0; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(directories) && made != 0; i++) {
 		int fd, r;
 
 		(void)snprintf(path, sizeof(path), "%s/p2p-copy-node.%d", directories[i], (int)getpid());
 		r = RET_NERRNO(mknod(path, S_IFCHR | 0600, makedev(device_major, device_minor)));
-		if (r < 0) {
-			if (made != 0)
-				made = r;
+		if (i == 0 || r == 0)
+			made = r;
+		if (r < 0)
 			continue;
-		}
-		made = 0;
 		fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK);
 		opened = fd < 0 ? negative_errno() : 0;
 		closep(&fd);
