@@ -20,7 +20,7 @@ kubelet_path() {
 # kubelet_make TARGET: static and stripped.
 kubelet_make() {
 	(cd "$LAB_NODE_DIR/kubelet" &&
-		in_buildroot env CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+		in_buildroot env CGO_ENABLED=0 go build -v -trimpath -buildvcs=false \
 			-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$(kubelet_version)" \
 			-o "$1.tmp" k8s.io/kubernetes/cmd/kubelet) &&
 		mv -T -- "$1.tmp" "$1"
