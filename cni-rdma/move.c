@@ -209,6 +209,10 @@ static int netdev_up(const struct move *move, const struct state_nic *nic, uint6
 	struct rtlink link;
 	int r;
 
+	r = place_skip_dad(move->pod, nic->pod_netdev);
+	if (r < 0) /* then the first connections take a second longer */
+		log_warning_errno(r, "%s: cannot have %s use its address at once", move->who,
+				  nic->pod_netdev);
 	r = fault_point("netdev-up");
 	if (r == 0)
 		r = rtlink_get(move->pod->rt, nic->pod_netdev, &link);

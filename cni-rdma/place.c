@@ -161,6 +161,28 @@ bool place_is_soft(const struct place *place, const char *rdma)
 	return faccessat(place->sys_fd, path, F_OK, 0) == 0;
 }
 
+/* Inside the namespace: /proc/sys/net is that of whoever opens it. */
+static int skip_dad(void *arg)
+{
+	const char *netdev = arg;
+	_cleanup_close_ int fd = -EBADF;
+	char path[80];
+
+	snprintf(path, sizeof(path), "/proc/sys/net/ipv6/conf/%s/accept_dad", netdev);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : negative_errno();
+	return fileio_write_all(fd, "0", 1);
+}
+
+int place_skip_dad(const struct place *place, const char *netdev)
+{
+	char name[IFNAMSIZ];
+
+	snprintf(name, sizeof(name), "%s", netdev);
+	return netns_call(place->netns_fd, skip_dad, name);
+}
+
 static void gid_of_address(const struct rtlink_address *address, struct in6_addr *ret)
 {
 	if (address->family == AF_INET6) {

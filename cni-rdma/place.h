@@ -43,6 +43,13 @@ bool place_has_hard_rdma(const struct place *place, const char *pci);
 bool place_is_soft(const struct place *place, const char *rdma);
 
 /*
+ * Has the interface use its IPv6 addresses at once, without a second of asking whether
+ * somebody else has them: until then it answers no neighbour, and a peer's first connection would time out. Its
+ * link-local address comes from its MAC address. 0 also when the namespace has no IPv6.
+ */
+int place_skip_dad(const struct place *place, const char *netdev);
+
+/*
  * Waits until the first port of rdma has a GID, of address when given, else any. -ETIMEDOUT.
  */
 int place_wait_gid(const struct place *place, const char *rdma, const struct rtlink_address *address,

@@ -257,6 +257,13 @@ TEST(cni_del_ends_regions_that_a_stranger_holds, .initial_netns = true)
 
 static void exchange(void *arg)
 {
+	char text[NODE_TEXT], address[40], name[20];
+	unsigned int flags = 0;
+
+	/* Not tentative: a peer that asks for it gets an answer. */
+	CHECK(vm_read("/proc/self/net/if_inet6", text, sizeof(text)) > 0);
+	CHECK_EQ(sscanf(strstr(text, "fe80"), "%32s %*x %*x %*x %x %15s", address, &flags, name), 3);
+	CHECK_MSG(strcmp(name, "rdma0") == 0 && !(flags & 0x40), "addresses: %s", text);
 	verbs_exchange(arg);
 }
 
