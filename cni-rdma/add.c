@@ -48,7 +48,7 @@ static int open_pod(struct add *add, struct cni_error *error)
 	return r < 0 ? cni_error_set(error, CNI_ERR_NETNS, r, "cannot look into %s", add->req->netns) : 0;
 }
 
-/* What an earlier attempt for this same attachment left, and NICs whose recorded owner has lost them. */
+/* What an earlier attempt for this same attachment or an earlier boot left, and NICs whose recorded owner has lost them. */
 static int repair(struct add *add, struct cni_error *error)
 {
 	_cleanup_(state_list_done) struct state_list list = { 0 };
@@ -61,12 +61,14 @@ static int repair(struct add *add, struct cni_error *error)
 				     add->req->state_dir);
 	for (size_t i = 0; i < list.n; i++) {
 		struct state *state = list.states[i];
+		bool ours = strcmp(state->container, add->req->container) == 0 &&
+			    strcmp(state->ifname, add->req->ifname) == 0;
 
-		if (strcmp(state->container, add->req->container) == 0 &&
-		    strcmp(state->ifname, add->req->ifname) == 0) {
+		if (ours)
 			log_info("%s: giving back what an earlier attempt took", session->who);
+		/* No DEL comes for a pod that a reboot ended, and few runtimes call GC. */
+		if (ours || strcmp(state->boot_id, session->boot_id) != 0)
 			(void)session_release(session, state);
-		}
 	}
 	for (size_t i = 0; i < add->devices.n; i++) {
 		struct state *owner = state_list_owner(&list, add->devices.nics[i].pci);
