@@ -255,6 +255,22 @@ void peer_state(int peer, struct edu_peer_state *state)
 	CHECK_EQ(ioctl(peer, EDU_PEER_STATE, state), 0);
 }
 
+void peer_expect_fault(void)
+{
+	static const char stamp[] = "/tmp/last-fault";
+	char text[32];
+	int fd;
+
+	if (vm_read(stamp, text, sizeof(text)) > 0)
+		while (vm_now() < strtod(text, NULL) + 6)
+			vm_sleep(0.1);
+	host_expect_log("DMAR:.*PTE (Read|Write) access is not set");
+	snprintf(text, sizeof(text), "%.1f", vm_now());
+	fd = open(stamp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
 int peer_of(int dmabuf, uint32_t kind, uint32_t delay_ms)
 {
 	int peer = peer_open();

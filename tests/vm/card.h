@@ -54,6 +54,11 @@ int peer_detach(int peer);
 int peer_write(int peer, uint64_t offset, const void *data, uint32_t len);
 int peer_read(int peer, uint64_t offset, void *data, uint32_t len);
 void peer_state(int peer, struct edu_peer_state *state);
+/*
+ * From here on a DMA of the peer runs into the IOMMU, and the kernel log must say so. The
+ * kernel reports five faults in five seconds and keeps quiet about more: this waits for its turn.
+ */
+void peer_expect_fault(void);
 /* A peer with a mapping; a failure fails the test. */
 int peer_of(int dmabuf, uint32_t kind, uint32_t delay_ms);
 

@@ -58,6 +58,13 @@ void host_plant(unsigned int card, uint64_t offset, uint64_t size, uint8_t value
 		 (unsigned long long)size, value);
 }
 
+void host_disturb(unsigned int card, unsigned int seconds)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "disturb %u %u", card, seconds);
+}
+
 uint8_t host_peek(unsigned int card, uint64_t offset)
 {
 	char answer[128];
