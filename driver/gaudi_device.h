@@ -21,6 +21,7 @@
  */
 
 #include <linux/atomic.h>
+#include <linux/dma-direction.h>
 #include <linux/dma-fence.h>
 #include <linux/gpu_buddy.h>
 #include <linux/kref.h>
@@ -46,6 +47,7 @@ struct p2pdma_provider;
 struct pci_dev;
 struct phys_vec;
 struct seq_file;
+struct sg_table;
 struct vm_area_struct;
 
 /* Granule of allocation, of scrubbing, and of device addresses; INFO reports it as dram_page_size. */
@@ -266,6 +268,11 @@ void gaudi_hold_get(struct gaudi_export *exp);
 void gaudi_hold_put(struct gaudi_export *exp);
 bool gaudi_export_busy(struct gaudi_lease *lease, u64 va);
 u64 gaudi_export_bytes(struct gaudi_device *gdev);
+
+/* gaudi_sgt.c */
+struct sg_table *gaudi_sgt_map(struct gaudi_export *exp, struct dma_buf_attachment *attach, enum dma_data_direction dir);
+void gaudi_sgt_unmap(struct gaudi_export *exp, struct dma_buf_attachment *attach, struct sg_table *sgt,
+		     enum dma_data_direction dir);
 
 /* gaudi_revoke.c */
 void gaudi_revoke_all(struct gaudi_device *gdev);

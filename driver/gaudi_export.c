@@ -6,7 +6,6 @@
  * is counted as holds: device mappings, pins, kernel mappings. They can only begin while the export is not revoked,
  * which is decided under its dma-resv.
  */
-#include <linux/dma-buf-mapping.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/fcntl.h>
@@ -133,21 +132,6 @@ static void gaudi_export_unpin(struct dma_buf_attachment *attach)
 	gaudi_export_unhold(attach);
 }
 
-static struct sg_table *gaudi_export_sgt(struct gaudi_export *exp, struct dma_buf_attachment *attach,
-					 enum dma_data_direction dir)
-{
-	struct phys_vec *vec __free(kvfree) = kvmalloc_array(exp->nr_ranges, sizeof(*vec), GFP_KERNEL);
-	unsigned int i;
-
-	if (!vec)
-		return ERR_PTR(-ENOMEM);
-	for (i = 0; i < exp->nr_ranges; i++) {
-		vec[i].paddr = exp->gdev->phys + exp->ranges[i].offset;
-		vec[i].len = exp->ranges[i].len;
-	}
-	return dma_buf_phys_vec_to_sgt(attach, exp->gdev->provider, vec, exp->nr_ranges, exp->size, dir);
-}
-
 static struct sg_table *gaudi_export_map(struct dma_buf_attachment *attach, enum dma_data_direction dir)
 {
 	struct gaudi_export *exp = attach->dmabuf->priv;
@@ -163,7 +147,7 @@ static struct sg_table *gaudi_export_map(struct dma_buf_attachment *attach, enum
 	/* The provider lives as long as the driver is bound. */
 	if (!drm_dev_enter(&exp->gdev->drm, &idx))
 		return ERR_PTR(-ENODEV);
-	sgt = gaudi_export_sgt(exp, attach, dir);
+	sgt = gaudi_sgt_map(exp, attach, dir);
 	drm_dev_exit(idx);
 	if (!IS_ERR(sgt))
 		gaudi_export_hold(attach);
@@ -174,7 +158,7 @@ static void gaudi_export_unmap(struct dma_buf_attachment *attach, struct sg_tabl
 			       enum dma_data_direction dir)
 {
 	dma_resv_assert_held(attach->dmabuf->resv);
-	dma_buf_free_sgt(attach, sgt, dir);
+	gaudi_sgt_unmap(attach->dmabuf->priv, attach, sgt, dir);
 	gaudi_export_unhold(attach);
 }
 
