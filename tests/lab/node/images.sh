@@ -24,6 +24,8 @@ p2p_copy_base_make() {
 		--aptopt='APT::Install-Recommends "false"' \
 		--dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
 		--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+		--dpkgopt='path-exclude=/usr/lib/x86_64-linux-gnu/gconv/*' --dpkgopt='path-exclude=/usr/share/perl5/*' \
+		--dpkgopt='path-exclude=/usr/share/lintian/*' --dpkgopt='path-exclude=/usr/share/initramfs-tools/*' \
 		--customize-hook='rm -rf "$1"/dev/* "$1"/var/cache/* "$1"/var/log/*' \
 		--customize-hook='[ -e "$1/bin/sh" ] || ln -s busybox "$1/bin/sh"' \
 		--customize-hook='for n in ls cat sleep ip; do [ -e "$1/bin/$n" ] || ln -s busybox "$1/bin/$n"; done' \

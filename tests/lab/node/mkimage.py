@@ -3,6 +3,7 @@
 """Packs a container image as a docker-archive: the same input, the same bytes.
 
 usage: mkimage.py --name NAME:TAG --output FILE [--base LAYER.tar] [--tree DIR] [-- ENTRYPOINT...]
+       mkimage.py --output FILE --bundle ARCHIVE...    (many images as one archive)
 """
 
 import argparse
@@ -41,14 +42,37 @@ def add(tar, name, data):
     tar.addfile(info, io.BytesIO(data))
 
 
+def bundle(output, archives):
+    """All images of the archives in one: a container engine takes it in one go."""
+    manifest, seen = [], set()
+    with tarfile.open(output + ".tmp", "w", format=tarfile.GNU_FORMAT) as tar:
+        for archive in archives:
+            with tarfile.open(archive) as part:
+                for info in part:
+                    data = part.extractfile(info).read()
+                    if info.name == "manifest.json":
+                        manifest += json.loads(data)
+                    elif info.name not in seen:
+                        seen.add(info.name)
+                        add(tar, info.name, data)
+        add(tar, "manifest.json", json.dumps(manifest).encode())
+    os.rename(output + ".tmp", output)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--name")
+    parser.add_argument("--bundle", nargs="+")
     parser.add_argument("--output", required=True)
     parser.add_argument("--base")
     parser.add_argument("--tree")
     parser.add_argument("entrypoint", nargs="*")
     args = parser.parse_args()
+    if args.bundle:
+        bundle(args.output, args.bundle)
+        return
+    if not args.name:
+        parser.error("an image needs a --name")
 
     layers = []
     if args.base:

@@ -46,14 +46,14 @@ node_layer_make() {
 	local tree=$LAB_NODE_OUT/layer base kernel updates file
 	base=$(node_base_path)
 	kernel=$(cat "$base/kernel")
-	rm -rf -- "$tree" && mkdir -p "$tree/lib/modules/$kernel" "$tree/opt/cni/bin" "$tree/usr/share/gaudi-p2p/images" || return 1
+	rm -rf -- "$tree" && mkdir -p "$tree/lib/modules/$kernel" "$tree/opt/cni/bin" "$tree/usr/share/gaudi-p2p" || return 1
 	# The host files that are shipped, as an administrator would copy them, and the lab's own.
 	mkdir -p "$tree/etc" && cp -r "$LAB_ROOT/deploy/host/etc/." "$tree/etc/" && cp -a "$LAB_NODE_DIR/rootfs/." "$tree/" || return 1
 	install -m 755 "$LAB_ROOT/build/lab/static/cni-rdma" "$tree/opt/cni/bin/" || return 1
 	install -D -m 755 "$LAB_ROOT/build/lab/static/podresources" "$tree/usr/local/bin/podresources" || return 1
 	install -m 755 "$LAB_ROOT/build/lab/shared/p2p-copy" "$tree/usr/local/bin/" || return 1
 	for file in ptp host-local loopback; do ln -s "/usr/lib/cni/$file" "$tree/opt/cni/bin/$file" || return 1; done
-	cp "$LAB_ROOT"/build/images/*.tar "$tree/usr/share/gaudi-p2p/images/" || return 1
+	"$LAB_NODE_DIR/mkimage.py" --output "$tree/usr/share/gaudi-p2p/images.tar" --bundle "$LAB_IMAGES"/*.tar || return 1
 	# The index of the modules is made here, because depmod is slow in the guest.
 	rm -rf -- "$tree.modules" && mkdir -p "$tree.modules/lib" && cp -al "$base/modules/lib/modules" "$tree.modules/lib/" || return 1
 	updates=$tree.modules/lib/modules/$kernel/updates
