@@ -26,6 +26,7 @@ struct server {
 	int signals;
 	struct client client[CLIENTS];
 	struct state state;
+	bool ended_by_signal;
 };
 
 static const struct command *const tables[] = { commands_memory, commands_rdma, commands_foreign };
@@ -125,8 +126,10 @@ static int server_round(struct server *server)
 		poller[2 + i] = (struct pollfd){ .fd = server->client[i].fd, .events = POLLIN };
 	if (poll(poller, ARRAY_SIZE(poller), soon ? 1 : -1) < 0)
 		return errno == EINTR ? 0 : negative_errno();
-	if (poller[1].revents)
+	if (poller[1].revents) {
 		server->state.quit = true;
+		server->ended_by_signal = true;
+	}
 	if (poller[0].revents)
 		server_accept(server);
 	for (unsigned i = 0; i < CLIENTS; i++)
@@ -174,7 +177,12 @@ int serve_run(const char *path)
 		r = server_round(server);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		client_close(&server->client[i]);
-	state_done(&server->state);
+	/*
+	 * A program that is told to end need not tidy up, and one that means harm would not: the kernel
+	 * takes everything back with the process, and what it must not take back, a peer holds.
+	 */
+	if (!server->ended_by_signal)
+		state_done(&server->state);
 	if (server->listening >= 0)
 		(void)unlink(path);
 	closep(&server->listening);
