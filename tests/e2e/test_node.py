@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The emulated node by itself: what the other tests stand on."""
 
+from guest import file_is_zero
 from node import CARDS, pod
 
 
@@ -21,6 +22,14 @@ def test_rdma(node):
     for i in range(CARDS):
         assert 'rxe%d/1 state ACTIVE' % i in links and 'netdev roce%d' % i in links, links
         assert node.read('/sys/class/infiniband_verbs/uverbs%d/ibdev' % i).decode().strip() == 'rxe%d' % i
+
+
+def test_first_scrub(node):
+    """Cards that came up full of garbage are free only when every byte of them is zero"""
+    for i in range(CARDS):
+        node.wait_card(i, 'free')
+        assert node.card_attr(i, 'dirty_bytes') == '0', node.card_attr(i, 'dirty_bytes')
+        assert file_is_zero(node.card_file(i)), 'card %d is free and holds garbage' % i
 
 
 def test_static_pod(node):
