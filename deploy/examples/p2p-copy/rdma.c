@@ -257,8 +257,8 @@ static int command_watch_status(struct state *s, const struct words *w, int *fd,
 
 	(void)w;
 	(void)fd;
-	reply_add(reply, "ok active=%d reads=%" PRIu64 " matching=%" PRIu64 " failed=%d", watch->active,
-		  watch->reads, watch->matching, watch->failed);
+	reply_add(reply, "ok active=%d reads=%" PRIu64 " matching=%" PRIu64 " last_read=%.3f failed=%d",
+		  watch->active, watch->reads, watch->matching, watch->last_read, watch->failed);
 	if (watch->failed)
 		reply_add(reply, " status=%s failed_at=%.3f leaked=%d", rc_status_name(watch->status),
 			  watch->failed_at, watch->leaked);
