@@ -436,6 +436,7 @@ def test_held_until_let_go(node):
     link = scene.link(scene.a, scene.b)
     watch_region(link, region, seed)
     scene.a.ask('send', what='uverbs', to='/run/demo/%s.sock' % scene.b.name, **{'as': 'a-uverbs'})
+    assert scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['ioctl'] == 'EINVAL', 'the descriptor is not alive'
     accel, uverbs = scene.a_card['accel'], scene.a_card['uverbs']
     since = scene.now()
     say("policy hold: it may. B reads through the key and holds A's uverbs descriptor; deleting pod A")
@@ -452,7 +453,7 @@ def test_held_until_let_go(node):
         order[0], moved[0][0], order[2], order[3])
     assert order[1] < order[2], 'B read at %.3f, after the scrub began at %.3f' % (order[1], order[2])
     assert state['matching'] == state['reads'] and state['leaked'] == '0', state
-    assert scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['write'] == 'EIO'
+    assert scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['ioctl'] == 'EIO'
     scene.b.ask('disconnect', name=link)
     scene.set_policy('hold', revocable=1)
     scene.facts['held-until-let-go'] = 'drained %.1f s, B read until %.1f s of it' % (
@@ -493,7 +494,7 @@ def test_next_owner_safe(node):
     read_once(link, 'A\'s key and address', scene.stale, {REFUSED})
     scene.unlink(link, scene.c, scene.b)
     assert_foreign(scene.b, 'a-accel', 'a-dmabuf', {'EPERM', 'ENODEV'})
-    assert scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['write'] == 'EIO'
+    assert scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['ioctl'] == 'EIO'
     assert scene.c.ask('verify', name='all0', seed=secret)['same'] == '1', "C's secret changed"
     scene.facts['next-owner-safe'] = '%d MiB zero, stale key: %s' % (int(zero['checked']) // MIB, status)
     say("B tried A's old key, dma-buf, accel and uverbs descriptors: %s, EPERM or ENODEV, EIO" % status)

@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <rdma/ib_user_ioctl_cmds.h>
+#include <rdma/rdma_user_ioctl_cmds.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -194,12 +196,23 @@ static void try_dmabuf(struct state *s, int fd, struct reply *reply)
 		(void)p2p_unregister(mr);
 }
 
+/* A command without its arguments: EINVAL while the device behind the descriptor lives, EIO when it is gone. */
+static int try_uverbs(int fd)
+{
+	struct ib_uverbs_ioctl_hdr header = {
+		.length = sizeof(header),
+		.object_id = UVERBS_OBJECT_DEVICE,
+		.method_id = UVERBS_METHOD_INFO_HANDLES,
+	};
+
+	return RET_NERRNO(ioctl(fd, RDMA_VERBS_IOCTL, &header));
+}
+
 static int command_try(struct state *s, const struct words *w, int *fd, struct reply *reply)
 {
 	struct held *held = state_held(s, words_name(w, "as"));
 	const char *what = words_get(w, "what");
 	uint64_t addr = 0;
-	char byte[16] = { 0 };
 
 	(void)fd;
 	if (!held || !what)
@@ -210,9 +223,8 @@ static int command_try(struct state *s, const struct words *w, int *fd, struct r
 		try_accel(held->fd, addr, reply);
 	else if (strcmp(what, "dmabuf") == 0)
 		try_dmabuf(s, held->fd, reply);
-	else if (strcmp(what, "uverbs") == 0) /* an empty command; a living device answers EINVAL */
-		reply_add(reply, "ok write=%s",
-			  errno_name(RET_NERRNO((int)write(held->fd, byte, sizeof(byte)))));
+	else if (strcmp(what, "uverbs") == 0)
+		reply_add(reply, "ok ioctl=%s", errno_name(try_uverbs(held->fd)));
 	else
 		return reply_bad(reply, "what (accel, dmabuf or uverbs)");
 	return 0;
