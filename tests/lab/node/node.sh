@@ -20,7 +20,7 @@ kubelet_path() {
 # kubelet_make TARGET: static and stripped.
 kubelet_make() {
 	# Not in the chroot's /tmp: that is memory, and the linker's input is big.
-	mkdir -p "$LAB_CACHE/go/tmp"
+	rm -rf -- "$LAB_CACHE/go/tmp" && mkdir -p "$LAB_CACHE/go/tmp"
 	(cd "$LAB_NODE_DIR/kubelet" &&
 		in_buildroot env CGO_ENABLED=0 GOTMPDIR="$LAB_CACHE/go/tmp" go build -v -trimpath -buildvcs=false \
 			-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$(kubelet_version)" \
