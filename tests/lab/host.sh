@@ -29,7 +29,7 @@ e2fsprogs               disk of the node image
 qemu-system-x86         the guests
 openssh-client          commands in the emulated node
 xz-utils                modules of the guests
-patch                   Soft-RoCE's plug-in, from Debian's source package
+patch                   the plug-in of Soft-RoCE, built from a Debian source package
 kmod                    modules of the guests
 cpio                    first file system of the emulated node
 openssl                 certificate of the kubelet in the emulated node
