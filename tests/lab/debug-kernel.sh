@@ -71,7 +71,7 @@ debug_kernel_ready() {
 		tree=$(find "$tmp" -maxdepth 1 -name 'linux-source-*' -type d)
 		stage "configuration of the debug kernel" debug_kernel_configure "$tree" ||
 			die "the debug kernel cannot be configured: mend tests/lab/debug.config"
-		stage "debug kernel (about 10 minutes on 2 cores)" debug_kernel_make "$tree" "$tmp" ||
+		stage "debug kernel (about 20 minutes on 2 cores)" debug_kernel_make "$tree" "$tmp" ||
 			die "the debug kernel could not be built; what was compiled is kept, so run this again after mending the reason above"
 		mv -T -- "$tmp" "$target"
 	fi
