@@ -196,13 +196,13 @@ static void try_dmabuf(struct state *s, int fd, struct reply *reply)
 		(void)p2p_unregister(mr);
 }
 
-/* A command without its arguments: EINVAL while the device behind the descriptor lives, EIO when it is gone. */
+/* A question that only a living context can answer (or refuse): EIO when its device is gone. */
 static int try_uverbs(int fd)
 {
 	struct ib_uverbs_ioctl_hdr header = {
 		.length = sizeof(header),
 		.object_id = UVERBS_OBJECT_DEVICE,
-		.method_id = UVERBS_METHOD_INFO_HANDLES,
+		.method_id = UVERBS_METHOD_QUERY_CONTEXT,
 	};
 
 	return RET_NERRNO(ioctl(fd, RDMA_VERBS_IOCTL, &header));
