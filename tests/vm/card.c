@@ -107,12 +107,12 @@ static int card_open_node(unsigned int card, const char *prefix, int flags)
 	if (index < 0)
 		return index;
 	snprintf(path, sizeof(path), "/dev/accel/%s%d", prefix, index);
-	/* DRM shows a node some moments before it can be opened. */
+	/* sysfs shows a card some moments before its node is there, and DRM the node before it can be opened. */
 	do {
 		fd = open(path, O_RDWR | O_CLOEXEC | flags);
 		if (fd >= 0)
 			return fd;
-		if (errno != ENODEV)
+		if (errno != ENODEV && errno != ENOENT)
 			return -errno;
 		vm_sleep(0.02);
 	} while (--tries);
