@@ -456,7 +456,7 @@ def test_held_until_let_go(node):
     link = scene.link(scene.a, scene.b)
     watch_region(link, region, seed)
     scene.a.ask('send', what='uverbs', to='/run/demo/%s.sock' % scene.b.name, **{'as': 'a-uverbs'})
-    assert scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['ioctl'] != 'EIO', "A's uverbs descriptor is dead too early"
+    assert scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['mmap'] != 'EIO', "A's uverbs descriptor is dead too early"
     accel, uverbs = scene.a_card['accel'], scene.a_card['uverbs']
     since = scene.now()
     say("policy hold: it may. B reads through the key and holds A's uverbs descriptor; deleting pod A")
@@ -475,7 +475,7 @@ def test_held_until_let_go(node):
     assert float(state['last_read']) <= scrubbing[0] + 1, 'B read %.3f s after draining began, the scrub began after %.3f s' % (
         read_for, scrubbing[0] - draining[0])
     assert state['matching'] == state['reads'] and state['leaked'] == '0', state
-    answer = scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['ioctl']
+    answer = scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['mmap']
     assert answer == 'EIO', "A's uverbs descriptor, still held by B, answers %s" % answer
     scene.b.ask('disconnect', name=link)
     scene.set_policy('hold', revocable=1)
@@ -517,7 +517,7 @@ def test_next_owner_safe(node):
     read_once(link, 'A\'s key and address', scene.stale, {REFUSED})
     scene.unlink(link, scene.c, scene.b)
     assert_foreign(scene.b, 'a-accel', 'a-dmabuf', {'EPERM', 'ENODEV'})
-    answer = scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['ioctl']
+    answer = scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['mmap']
     assert answer == 'EIO', "A's uverbs descriptor, still held by B, answers %s" % answer
     assert scene.c.ask('verify', name='all0', seed=secret)['same'] == '1', "C's secret changed"
     scene.facts['next-owner-safe'] = '%d MiB zero, stale key: %s' % (int(zero['checked']) // MIB, status)
