@@ -8,6 +8,7 @@
 
 #define CHUNK (1U << 20)
 #define WATCH_LIMIT (1U << 20)
+#define WATCH_PAUSE 0.02 /* seconds between reads */
 
 static int fail_p2p(struct reply *reply, enum p2p_action action, int r, const char *doing)
 {
@@ -290,6 +291,9 @@ bool watch_step(struct watch *watch)
 
 	if (!watch->active)
 		return false;
+	/* Paced, so that the software NIC leaves the processor to what is being watched. */
+	if (!watch->posted && rc_now() < watch->last_read + WATCH_PAUSE)
+		return true;
 	into = (uint8_t *)watch->into->map + (watch->transfer.local - watch->into->iova);
 	if (!watch->posted) {
 		/* From zero each time, so that what a read brought can be told from what was there. */

@@ -13,6 +13,7 @@
 #include "state.h"
 
 #define CLIENTS 4
+#define WATCH_POLL_MS 5
 
 struct client {
 	int fd; /* -EBADF when free */
@@ -124,7 +125,7 @@ static int server_round(struct server *server)
 
 	for (unsigned i = 0; i < CLIENTS; i++)
 		poller[2 + i] = (struct pollfd){ .fd = server->client[i].fd, .events = POLLIN };
-	if (poll(poller, ARRAY_SIZE(poller), soon ? 1 : -1) < 0)
+	if (poll(poller, ARRAY_SIZE(poller), soon ? WATCH_POLL_MS : -1) < 0)
 		return errno == EINTR ? 0 : negative_errno();
 	if (poller[1].revents) {
 		server->state.quit = true;
