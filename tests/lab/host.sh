@@ -27,6 +27,7 @@ debian-archive-keyring  build chroot and node image
 ca-certificates         downloads
 e2fsprogs               disk of the node image
 qemu-system-x86         the guests
+qemu-utils              disks of the emulated node
 openssh-client          commands in the emulated node
 xz-utils                modules of the guests
 patch                   the plug-in of Soft-RoCE, built from a Debian source package
