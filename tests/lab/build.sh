@@ -36,7 +36,7 @@ cmd_driver() {
 
 # soft_roce_build OUT KERNEL [OPTION...]: rdma_rxe.ko and its provider.
 soft_roce_build() {
-	stage "Soft-RoCE with dma-buf import for $2 ${3:-}" "$LAB_DIR/soft-roce/build" "$(buildroot_path)" "$1" --kver "$2" "${@:3}" ||
+	stage "Soft-RoCE with dma-buf import for $2${3:+, debug kernel}" "$LAB_DIR/soft-roce/build" "$(buildroot_path)" "$1" --kver "$2" "${@:3}" ||
 		die "Soft-RoCE with dma-buf import could not be built: the reason is above"
 }
 
