@@ -37,7 +37,7 @@ kubelet_ready() {
 	cache_lock kubelet
 	if [ ! -x "$target" ]; then
 		stage "kubelet $(kubelet_version) from the Go module proxy (about 10 minutes)" kubelet_make "$target" ||
-			die "the kubelet could not be built: if the log names a download, check the Go module proxy (GOPROXY, by default proxy.golang.org) and run this again; what was fetched and compiled is kept"
+			die "the kubelet could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again; what was fetched and compiled is kept"
 	fi
 	cache_unlock
 }
