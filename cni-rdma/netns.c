@@ -12,6 +12,7 @@
 #include <sys/vfs.h>
 
 #include "base/cleanup.h"
+#include "base/fileio.h"
 #include "netns.h"
 
 static int open_checked(int dirfd, const char *path, int *ret_fd)
@@ -60,16 +61,11 @@ int netns_find(int proc_fd, const struct netns_id *id, int *ret_fd)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
-	int fd;
+	int r;
 
-	fd = openat(proc_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return negative_errno();
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return -ENOMEM;
-	}
+	r = fileio_opendir(proc_fd, ".", &dir);
+	if (r < 0)
+		return r;
 	while ((entry = readdir(dir))) {
 		_cleanup_close_ int ns = -EBADF;
 		struct netns_id found;

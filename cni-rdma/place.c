@@ -57,16 +57,12 @@ void place_free(struct place *place)
 	free(place);
 }
 
+/* NULL when it cannot be read: what is not there has no devices. */
 static DIR *open_dir(int dirfd, const char *path)
 {
-	int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir;
+	DIR *dir = NULL;
 
-	if (fd < 0)
-		return NULL;
-	dir = fdopendir(fd);
-	if (!dir)
-		close(fd);
+	(void)fileio_opendir(dirfd, path, &dir);
 	return dir;
 }
 

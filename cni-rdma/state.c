@@ -274,20 +274,14 @@ int state_list_load(int dirfd, struct state_list *ret)
 	_cleanup_(state_list_done) struct state_list list = { 0 };
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
-	int fd;
+	int r;
 
-	fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return negative_errno();
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return -ENOMEM;
-	}
+	r = fileio_opendir(dirfd, ".", &dir);
+	if (r < 0)
+		return r;
 	while ((entry = readdir(dir))) {
 		struct state *state, **grown;
 		char why[128];
-		int r;
 
 		if (!is_state_name(entry->d_name))
 			continue;

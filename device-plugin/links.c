@@ -126,19 +126,14 @@ static int device_remove(int by_id, const char *id)
 static int prune(int by_id, const struct core *core)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	_cleanup_close_ int fd = openat(by_id, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent *entry;
-	int result = 0;
+	int result = 0, r;
 
-	if (fd < 0)
-		return negative_errno();
-	dir = fdopendir(fd);
-	if (!dir)
-		return negative_errno();
-	(void)TAKE_FD(fd);
+	r = fileio_opendir(by_id, ".", &dir);
+	if (r < 0)
+		return r;
 	while (errno = 0, (entry = readdir(dir))) {
 		const struct device *device;
-		int r;
 
 		if (entry->d_name[0] == '.')
 			continue;

@@ -30,6 +30,21 @@ static ssize_t read_up_to(int fd, char *buf, size_t size)
 	return (ssize_t)len;
 }
 
+int fileio_opendir(int dirfd, const char *path, DIR **ret)
+{
+	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir;
+
+	if (fd < 0)
+		return negative_errno();
+	dir = fdopendir(fd);
+	if (!dir)
+		return negative_errno();
+	(void)TAKE_FD(fd);
+	*ret = dir;
+	return 0;
+}
+
 ssize_t fileio_read_attr(int dirfd, const char *path, char *buf, size_t size)
 {
 	_cleanup_close_ int fd = -EBADF;

@@ -7,9 +7,17 @@
 #ifndef BASE_FILEIO_H
 #define BASE_FILEIO_H
 
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+
+/*
+ * Opens a directory for readdir(). Always a new open file, so that readers of one
+ * directory descriptor do not share a position. Returns 0 or an error of open,
+ * -ENOMEM. The caller closes with closedir().
+ */
+int fileio_opendir(int dirfd, const char *path, DIR **ret);
 
 /*
  * Reads an attribute (one line of sysfs) into buf and cuts one trailing

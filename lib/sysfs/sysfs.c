@@ -142,15 +142,12 @@ int sysfs_list(const struct sysfs_root *root, const char *path, struct sysfs_nam
 {
 	_cleanup_(sysfs_names_done) struct sysfs_names names = {};
 	_cleanup_closedir_ DIR *dir = NULL;
-	_cleanup_close_ int fd = openat(root->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct dirent *entry;
+	int r;
 
-	if (fd < 0)
-		return negative_errno();
-	dir = fdopendir(fd);
-	if (!dir)
-		return negative_errno();
-	(void)TAKE_FD(fd);
+	r = fileio_opendir(root->fd, path, &dir);
+	if (r < 0)
+		return r;
 	while (errno = 0, (entry = readdir(dir))) {
 		char **grown;
 
