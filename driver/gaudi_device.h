@@ -158,8 +158,9 @@ struct gaudi_export {
 	void *vaddr;			/* of the current vmap; dma-resv */
 	bool vmap_holds;		/* the current vmap shows device memory; dma-resv */
 	struct dma_fence *fence;	/* waited for after revoke */
+	struct file *fence_file;	/* set while there is no memory to wait for the fences */
 	struct dma_fence_cb fence_cb;
-	struct work_struct fence_work;
+	struct delayed_work fence_work;
 	unsigned int nr_ranges;
 	struct gaudi_range ranges[] __counted_by(nr_ranges);
 };

@@ -267,7 +267,7 @@ static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct g
 	gaudi_export_ranges(gdev, map->alloc, offset, size, exp->ranges);
 	exp->va = map->node.start;
 	exp->size = size;
-	INIT_WORK(&exp->fence_work, gaudi_revoke_fence_work);
+	INIT_DELAYED_WORK(&exp->fence_work, gaudi_revoke_fence_work);
 	exp->gdev = gdev;
 	drm_dev_get(&gdev->drm);
 	exp->lease = lease;

@@ -19,51 +19,78 @@
 
 #include "gaudi_device.h"
 
-/* The importers' announced work is done. Last in the life of a fence waiter; see gaudi_revoke_watch(). */
+/* How long after an allocation failed it is tried again. */
+#define GAUDI_REVOKE_RETRY	(HZ / 10)
+
+static void gaudi_revoke_fence_cb(struct dma_fence *fence, struct dma_fence_cb *cb)
+{
+	struct gaudi_export *exp = container_of(cb, struct gaudi_export, fence_cb);
+
+	queue_delayed_work(gaudi_wq, &exp->fence_work, 0);
+}
+
+/*
+ * Become a waiter for all the work that importers announced until now; what user space announces later does not count.
+ * Returns false when there is no memory for it.
+ */
+static bool gaudi_revoke_arm(struct gaudi_export *exp, struct dma_resv *resv)
+{
+	dma_resv_assert_held(resv);
+	if (dma_resv_get_singleton(resv, DMA_RESV_USAGE_BOOKKEEP, &exp->fence))
+		return false;
+	if (!exp->fence || dma_fence_add_callback(exp->fence, &exp->fence_cb, gaudi_revoke_fence_cb))
+		queue_delayed_work(gaudi_wq, &exp->fence_work, 0);
+	return true;
+}
+
+/* The announced work is done, or a waiter for it is still to be made. Ends the life of a waiter. */
 void gaudi_revoke_fence_work(struct work_struct *work)
 {
-	struct gaudi_export *exp = container_of(work, struct gaudi_export, fence_work);
+	struct gaudi_export *exp = container_of(to_delayed_work(work), struct gaudi_export, fence_work);
+	struct file *file = exp->fence_file;
 
+	if (file) {
+		struct dma_buf *dmabuf = file->private_data;
+		bool armed;
+
+		dma_resv_lock(dmabuf->resv, NULL);
+		armed = gaudi_revoke_arm(exp, dmabuf->resv);
+		dma_resv_unlock(dmabuf->resv);
+		if (!armed) {
+			queue_delayed_work(gaudi_wq, &exp->fence_work, GAUDI_REVOKE_RETRY);
+			return;
+		}
+		exp->fence_file = NULL;
+		fput(file);
+		return;
+	}
 	dma_fence_put(exp->fence);
 	gaudi_hold_put(exp);
 	gaudi_export_put(exp);
 	module_put(THIS_MODULE);
 }
 
-static void gaudi_revoke_fence_cb(struct dma_fence *fence, struct dma_fence_cb *cb)
-{
-	struct gaudi_export *exp = container_of(cb, struct gaudi_export, fence_cb);
-
-	queue_work(gaudi_wq, &exp->fence_work);
-}
-
 /*
  * An importer may go on for a while after invalidate when it has said so by a fence. The fence becomes a hold, so that
  * neither close nor anybody else sits here and waits for it: user space can add fences of its own.
  */
-static void gaudi_revoke_watch(struct gaudi_export *exp)
+static void gaudi_revoke_watch(struct gaudi_export *exp, struct file *file)
 {
 	struct dma_resv *resv = exp->dmabuf->resv;
-	struct dma_fence *fence = NULL;
 
 	dma_resv_assert_held(resv);
 	if (dma_resv_test_signaled(resv, DMA_RESV_USAGE_BOOKKEEP))
-		return;
-	if (dma_resv_get_singleton(resv, DMA_RESV_USAGE_BOOKKEEP, &fence)) {
-		/* No memory for the bookkeeping: the one case in which to sit and wait. */
-		dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP, false, MAX_SCHEDULE_TIMEOUT);
-		return;
-	}
-	if (!fence)
 		return;
 
 	gaudi_hold_get(exp);
 	kref_get(&exp->ref);
 	/* The waiter may outlive the dma-buf, which holds the module otherwise. */
 	__module_get(THIS_MODULE);
-	exp->fence = fence;
-	if (dma_fence_add_callback(fence, &exp->fence_cb, gaudi_revoke_fence_cb))
-		queue_work(gaudi_wq, &exp->fence_work);
+	if (gaudi_revoke_arm(exp, resv))
+		return;
+	/* No memory now; not even then does anybody wait here. The file keeps the fences where they can be found. */
+	exp->fence_file = get_file(file);
+	queue_delayed_work(gaudi_wq, &exp->fence_work, GAUDI_REVOKE_RETRY);
 }
 
 /* Returns whether it was this call that revoked. */
@@ -83,7 +110,7 @@ static bool gaudi_revoke_export(struct gaudi_export *exp)
 	dma_resv_lock(dmabuf->resv, NULL);
 	WRITE_ONCE(exp->revoked, true);
 	dma_buf_invalidate_mappings(dmabuf);
-	gaudi_revoke_watch(exp);
+	gaudi_revoke_watch(exp, file);
 	dma_resv_unlock(dmabuf->resv);
 
 	/* Faults see "revoked" from here on. */
