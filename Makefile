@@ -92,7 +92,7 @@ $(O)/obj/tests/interop/peer/peer.o: | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
 interop: host $(O)/interop-peer ## Our gRPC against grpc-go and the kubelet's generated code (needs Go and its module proxy)
 	$(Q)tests/interop/run $(O)
 
-vm: host ## Driver tests in a small guest with an IOMMU and a real DMA peer (T=name; DEBUG=1: KASAN, lockdep, kmemleak)
+vm: host ## Driver tests in a small guest with an IOMMU and a real DMA peer (T=name; DEBUG=1: KASAN, lockdep, kmemleak; LONG=1: the long ones whole)
 	$(Q)$(LAB) vm $(if $(DEBUG),--debug) $(T)
 
 e2e: host ## The demo's proofs and more, on an emulated node with the real kubelet (T=name)

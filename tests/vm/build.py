@@ -6,7 +6,7 @@ Runs in the build chroot, in the project's root:
     build.py OUT KERNEL_RELEASE MODULES_DIR [MODULE.ko ...]
 MODULES_DIR is a lib/modules/RELEASE; the .ko files are ours and win over it.
 OUT gets initrd.cpio and plan.json:
-    {"programs": [{"name", "tests": [{"name", "seconds"}], "modules": [names in order]}], "base": [names in order]}
+    {"programs": [{"name", "tests": [{"name", "seconds", "long_seconds"}], "modules": [names in order]}], "base": [names in order]}
 """
 
 import json
@@ -157,11 +157,11 @@ def main():
             add_file(archive, *pair.split(':'))
         listing = subprocess.run([path, '--list'], check=True, capture_output=True, text=True).stdout
         tests = []
-        for name, seconds in map(str.split, listing.splitlines()):
+        for name, seconds, long_seconds in map(str.split, listing.splitlines()):
             if name in names:
                 fail('two tests are called %s: in %s and in %s' % (name, names[name], program))
             names[name] = program
-            tests.append({'name': name, 'seconds': int(seconds)})
+            tests.append({'name': name, 'seconds': int(seconds), 'long_seconds': int(long_seconds)})
         order = modules.order(wanted(source, 'vm-modules'))
         load.update(order)
         plan['programs'].append({'name': program, 'tests': tests, 'modules': order})

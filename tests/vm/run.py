@@ -26,6 +26,7 @@ CARDS = 2
 NICS = 2
 # An emulated CPU on a busy machine is slow; deadlines are for hangs, not for speed.
 PATIENCE = float(os.environ.get('GAUDI_P2P_PATIENCE', '3'))
+LONG = os.environ.get('LONG') == '1'
 # A DMA that the IOMMU stops is news unless the test expects it.
 FAULTS = re.compile(r'DMAR:.*fault|DMAR:.*PTE .* not set')
 
@@ -41,7 +42,7 @@ class VmGuest(guest.Guest):
             machine='q35,kernel-irqchip=split' if accel == 'kvm' else 'q35',
             append='intel_iommu=on iommu.strict=1 ignore_loglevel loglevel=8 printk.devkmsg=on '
                    'log_buf_len=4M rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60 cgroup_no_v1=all '
-                   'hung_task_panic=0',
+                   'hung_task_panic=0' + (' LONG=1' if LONG else ''),
             ports=('gaudi.control', 'gaudi.host'))
         self.cards = [guest.card_file(os.path.join(self.run_dir, 'hbm%d' % i), CARD_SIZE) for i in range(CARDS)]
         self._devices += ['-device', 'intel-iommu,intremap=off,caching-mode=on']
@@ -231,7 +232,8 @@ class Run:
             self.vm.expected = []
             log_start = self.vm.console_size()
             self.vm.ask('mark begin ' + name, 20)
-            status = self.vm.ask('run /t/%s %s' % (program['name'], name), test['seconds'] + 25, said.append)
+            deadline = test['long_seconds' if LONG else 'seconds'] + 25
+            status = self.vm.ask('run /t/%s %s' % (program['name'], name), deadline, said.append)
             self.vm.ask('mark end ' + name, 20)
             self.vm.wait_console('gaudi-mark end ' + name, 60, log_start)
             why = self.judge(name, status, self.vm.console(log_start))

@@ -34,8 +34,9 @@
 struct vm_test {
 	const char *name;
 	void (*run)(void);
-	const char *driver;   /* parameters of gaudi_p2p; NULL: it is not loaded */
-	unsigned int seconds; /* deadline, 0: 60 */
+	const char *driver;	   /* parameters of gaudi_p2p; NULL: it is not loaded */
+	unsigned int seconds;	   /* deadline, 0: 60 */
+	unsigned int long_seconds; /* deadline with LONG=1, 0: the same */
 	bool initial_netns;
 	struct vm_test *next;
 };
@@ -92,6 +93,9 @@ void vm_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 			vm_sleep(0.02);                                                               \
 		}                                                                                     \
 	} while (0)
+
+/* Whether the run may take long (`make vm LONG=1`): a test may then go on for minutes. */
+bool vm_long(void);
 
 double vm_now(void);
 void vm_sleep(double seconds);
