@@ -211,7 +211,12 @@ int peer_open(void)
 
 int peer_attach(int peer, int dmabuf, uint32_t kind, uint32_t delay_ms)
 {
-	struct edu_peer_attach args = { .fd = dmabuf, .kind = kind, .delay_ms = delay_ms };
+	return peer_attach_many(peer, dmabuf, kind, delay_ms, 1);
+}
+
+int peer_attach_many(int peer, int dmabuf, uint32_t kind, uint32_t delay_ms, uint32_t count)
+{
+	struct edu_peer_attach args = { .fd = dmabuf, .kind = kind, .delay_ms = delay_ms, .count = count };
 
 	return ioctl(peer, EDU_PEER_ATTACH, &args) ? -errno : 0;
 }
@@ -229,6 +234,11 @@ int peer_unmap(int peer)
 int peer_detach(int peer)
 {
 	return ioctl(peer, EDU_PEER_DETACH) ? -errno : 0;
+}
+
+int peer_signal(int peer)
+{
+	return ioctl(peer, EDU_PEER_SIGNAL) ? -errno : 0;
 }
 
 static int peer_dma(int peer, uint64_t offset, const void *data, uint32_t len, uint32_t write_it)

@@ -47,9 +47,13 @@ void card_buffer_make(struct card_buffer *buffer, unsigned int card, uint64_t si
 /* --- the peer (edu): 0 or -errno ----------------------------------------- */
 int peer_open(void);
 int peer_attach(int peer, int dmabuf, uint32_t kind, uint32_t delay_ms);
+/* That many attachments, which are then mapped, unmapped and detached together. */
+int peer_attach_many(int peer, int dmabuf, uint32_t kind, uint32_t delay_ms, uint32_t count);
 int peer_map(int peer);
 int peer_unmap(int peer);
 int peer_detach(int peer);
+/* The work that EDU_PEER_FENCE announced is done. */
+int peer_signal(int peer);
 /* DMA to and from the last address that was mapped. */
 int peer_write(int peer, uint64_t offset, const void *data, uint32_t len);
 int peer_read(int peer, uint64_t offset, void *data, uint32_t len);

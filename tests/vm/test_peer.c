@@ -5,7 +5,9 @@
  *
  * vm-modules: edu_peer
  */
+#include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,6 +16,8 @@
 
 #include "card.h"
 #include "vm.h"
+
+#define EDU_DRIVER "/sys/bus/pci/drivers/edu_peer/"
 
 static int udmabuf_make(size_t size, uint8_t **ret_memory)
 {
@@ -59,4 +63,98 @@ TEST(peer_faults_in_the_iommu_after_unmap)
 	CHECK_EQ(peer_unmap(peer), 0);
 	CHECK_EQ(peer_write(peer, 0, "x", 1), 0);
 	CHECK_EQ(memory[0], 0);
+}
+
+TEST(peer_of_the_cpu_copies_through_a_kernel_mapping)
+{
+	static const uint32_t kinds[] = { EDU_PEER_KERNEL, EDU_PEER_KERNEL_UNPINNED };
+	struct edu_peer_state state;
+	uint8_t *memory;
+	int dmabuf = udmabuf_make(16384, &memory), peer;
+	char back[8] = "";
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		peer = peer_of(dmabuf, kinds[i], 0);
+		memory[8192] = (uint8_t)(0x40 + i);
+		CHECK_EQ(peer_read(peer, 8192, back, 1), 0);
+		CHECK_EQ(back[0], 0x40 + (int)i);
+		CHECK_EQ(peer_write(peer, 16376, "12345678", 8), 0);
+		CHECK_EQ(memcmp(memory + 16376, "12345678", 8), 0);
+		CHECK_EQ(peer_write(peer, 16380, "12345678", 8), -EINVAL);
+		peer_state(peer, &state);
+		CHECK_EQ(state.mapped, 1);
+		CHECK_EQ(state.pinned, kinds[i] == EDU_PEER_KERNEL);
+		CHECK_EQ(peer_unmap(peer), 0);
+		CHECK_EQ(peer_read(peer, 8192, back, 1), -ENXIO);
+		close(peer);
+	}
+}
+
+TEST(peer_attaches_many_times_and_lets_go_at_once)
+{
+	struct edu_peer_state state;
+	uint8_t *memory;
+	int dmabuf = udmabuf_make(16384, &memory), peer = peer_open();
+
+	CHECK_EQ(peer_attach_many(peer, dmabuf, EDU_PEER_FENCE, 0, EDU_PEER_ATTACHMENTS + 1), -EINVAL);
+	CHECK_EQ(peer_attach_many(peer, dmabuf, EDU_PEER_FENCE, 0, 100), 0);
+	CHECK_EQ(peer_map(peer), 0);
+	peer_state(peer, &state);
+	CHECK_EQ(state.attached, 100);
+	CHECK_EQ(state.mapped, 100);
+	CHECK_EQ(state.fences, 100);
+	CHECK_EQ(peer_write(peer, 0, "m", 1), 0);
+	CHECK_EQ(memory[0], 'm');
+	CHECK_EQ(peer_signal(peer), 0);
+	CHECK_EQ(peer_unmap(peer), 0);
+	peer_state(peer, &state);
+	CHECK_EQ(state.mapped, 0);
+	CHECK_EQ(state.fences, 0);
+	CHECK_EQ(peer_detach(peer), 0);
+	peer_state(peer, &state);
+	CHECK_EQ(state.attached, 0);
+}
+
+/* The edu device's address, as the directory of its driver shows it. */
+static void edu_address(char *address, size_t size)
+{
+	DIR *dir = opendir(EDU_DRIVER);
+	struct dirent *entry;
+
+	CHECK(dir);
+	address[0] = 0;
+	while ((entry = readdir(dir)))
+		if (strchr(entry->d_name, ':'))
+			snprintf(address, size, "%.12s", entry->d_name);
+	closedir(dir);
+	CHECK_MSG(address[0], "edu_peer drives no device");
+}
+
+TEST(peer_that_is_removed_lets_go_and_its_files_answer_enodev)
+{
+	static const uint32_t kinds[] = { EDU_PEER_DYNAMIC, EDU_PEER_PINNED, EDU_PEER_KERNEL,
+					  EDU_PEER_FENCE };
+	struct edu_peer_state state;
+	char address[32], byte = 'x';
+	uint8_t *memory;
+	int dmabuf = udmabuf_make(16384, &memory), peer[4], i;
+
+	edu_address(address, sizeof(address));
+	for (i = 0; i < 4; i++)
+		peer[i] = peer_of(dmabuf, kinds[i], EDU_PEER_NEVER);
+	CHECK_EQ(vm_write(EDU_DRIVER "unbind", address), 0);
+	for (i = 0; i < 4; i++) {
+		peer_state(peer[i], &state);
+		CHECK_EQ(state.attached, 0);
+		CHECK_EQ(peer_map(peer[i]), -ENODEV);
+		CHECK_EQ(peer_attach(peer[i], dmabuf, kinds[i], 0), -ENODEV);
+		CHECK_EQ(peer_write(peer[i], 0, &byte, 1), kinds[i] == EDU_PEER_KERNEL ? -ENXIO : -ENODEV);
+	}
+	CHECK(open("/dev/edu_peer", O_RDWR | O_CLOEXEC) < 0);
+
+	CHECK_EQ(vm_write(EDU_DRIVER "bind", address), 0);
+	CHECK_EQ(peer_map(peer[0]), -ENODEV);
+	CHECK_EQ(peer_write(peer_of(dmabuf, EDU_PEER_DYNAMIC, 0), 0, &byte, 1), 0);
+	CHECK_EQ(memory[0], 'x');
 }

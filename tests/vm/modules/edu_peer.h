@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
  * /dev/edu_peer: QEMU's edu device as the peer that imports a dma-buf and does DMA
- * on it. Every open file is one importer with at most one attachment.
+ * on it. Every open file is one importer, with any number of attachments to one dma-buf.
+ *
+ * When the edu device is removed its importers let go of everything; files that are still
+ * open then answer -ENODEV.
  */
 #ifndef EDU_PEER_H
 #define EDU_PEER_H
@@ -9,13 +12,21 @@
 #include <linux/ioctl.h>
 #include <linux/types.h>
 
-/* How the importer attaches; what the exporter can demand of it. */
-#define EDU_PEER_DYNAMIC 0	    /* unmaps when told to, may map again */
-#define EDU_PEER_PINNED_REVOCABLE 1 /* pins; unmaps and unpins when told to */
-#define EDU_PEER_PINNED 2	    /* pins; cannot be told anything */
+/* How the importer attaches, and what it does when it is told to let go (an invalidation). */
+#define EDU_PEER_DYNAMIC 0	    /* unmaps, may map again */
+#define EDU_PEER_PINNED_REVOCABLE 1 /* pinned; unmaps and unpins */
+#define EDU_PEER_PINNED 2	    /* pinned; cannot be told anything */
+#define EDU_PEER_REFAULTING 3	    /* as DYNAMIC, and tries at once to map again */
+#define EDU_PEER_KERNEL 4	    /* not the device but the CPU: pins, then vmaps; vunmaps and unpins */
+#define EDU_PEER_KERNEL_UNPINNED 5  /* as KERNEL, but vmaps without a pin, as it should not */
+#define EDU_PEER_FENCE 6	    /* as DYNAMIC, and with work that a fence announces until EDU_PEER_SIGNAL */
+#define EDU_PEER_KINDS 7
 
-/* struct edu_peer_attach.delay_ms: unmap only by EDU_PEER_UNMAP, EDU_PEER_DETACH or close. */
+/* struct edu_peer_attach.delay_ms: let go only by EDU_PEER_UNMAP, EDU_PEER_DETACH or close. */
 #define EDU_PEER_NEVER (~0U)
+
+/* struct edu_peer_attach.count at most */
+#define EDU_PEER_ATTACHMENTS 1024
 
 /*
  * The largest DMA that the device does at once. Not its whole buffer of 4096 bytes: QEMU aborts on a DMA that reaches the
@@ -28,13 +39,13 @@
  * @fd: its file
  * @kind: EDU_PEER_DYNAMIC, ...
  * @delay_ms: how long after an invalidation it goes on using its mapping
- * @pad: 0
+ * @count: attachments to make; 0 counts as 1. All or none; they are mapped, unmapped and detached together
  */
 struct edu_peer_attach {
 	__s32 fd;
 	__u32 kind;
 	__u32 delay_ms;
-	__u32 pad;
+	__u32 count;
 };
 
 /**
@@ -44,8 +55,8 @@ struct edu_peer_attach {
  * @len: 1 to EDU_PEER_DMA_MAX
  * @write: 1: into the buffer, 0: out of it
  *
- * Uses the address of the last mapping, whether that still exists or not: that is how
- * a test reaches for memory that was taken from it.
+ * Uses the addresses of the first attachment's last mapping, whether that still exists or not: that is how
+ * a test reaches for memory that was taken from it. The KERNEL kinds copy by CPU, and answer -ENXIO without a vmap.
  */
 struct edu_peer_dma {
 	__u64 offset;
@@ -54,13 +65,30 @@ struct edu_peer_dma {
 	__u32 write;
 };
 
+/**
+ * struct edu_peer_state - sums over all attachments
+ * @attached: attachments
+ * @mapped: mappings, for the device or by vmap
+ * @pinned: pins
+ * @invalidations: calls of invalidate_mappings
+ * @dma_address: of the first attachment's last mapping, 0: never mapped
+ * @size: of the dma-buf, 0: not attached
+ * @fences: that are not signaled
+ * @segments: of the first attachment's last mapping
+ * @refaults: how often REFAULTING mapped again after an invalidation
+ * @refault_error: why it last could not (negative), 0: never failed
+ */
 struct edu_peer_state {
 	__u32 attached;
 	__u32 mapped;
 	__u32 pinned;
 	__u32 invalidations;
-	__u64 dma_address; /* of the last mapping, 0: never mapped */
+	__u64 dma_address;
 	__u64 size;
+	__u32 fences;
+	__u32 segments;
+	__u32 refaults;
+	__s32 refault_error;
 };
 
 #define EDU_PEER_ATTACH _IOW('E', 0, struct edu_peer_attach)
@@ -69,5 +97,7 @@ struct edu_peer_state {
 #define EDU_PEER_DETACH _IO('E', 3)
 #define EDU_PEER_DMA _IOW('E', 4, struct edu_peer_dma)
 #define EDU_PEER_STATE _IOR('E', 5, struct edu_peer_state)
+/* The work that was announced is done. */
+#define EDU_PEER_SIGNAL _IO('E', 6)
 
 #endif
