@@ -91,7 +91,7 @@ struct gaudi_device *gaudi_device_create(struct device *dev, const struct gaudi_
 		return gdev;
 
 	gdev->backend = backend;
-	gdev->state = GAUDI_STATE_SCRUBBING;
+	gdev->state = gaudi_state_first();
 	gdev->fresh = true;
 	INIT_LIST_HEAD(&gdev->exports);
 	INIT_LIST_HEAD(&gdev->dirty);
@@ -142,8 +142,10 @@ int gaudi_device_register(struct gaudi_device *gdev, u64 size)
 	if (ret)
 		return ret;
 	gdev->drm.accel->kdev->groups = gaudi_sysfs_class_groups;
-	if (gaudi_device_has_ghost(gdev))
-		gdev->state = GAUDI_STATE_DRAINING;
+	mutex_lock(&gdev->lock);
+	if (!gaudi_device_has_ghost(gdev))
+		gaudi_lease_event(gdev, GAUDI_EVENT_LET_GO, "");
+	mutex_unlock(&gdev->lock);
 	ret = drm_dev_register(&gdev->drm, 0);
 	if (ret)
 		return ret;
@@ -170,8 +172,7 @@ void gaudi_device_remove(struct gaudi_device *gdev)
 	mutex_lock(&gdev->lock);
 	gaudi_lease_end_locked(gdev);
 	gaudi_revoke_all(gdev);
-	WRITE_ONCE(gdev->state, GAUDI_STATE_LOST);
-	strscpy(gdev->reason, "device was removed", sizeof(gdev->reason));
+	gaudi_lease_event(gdev, GAUDI_EVENT_REMOVE, "device was removed");
 	mutex_unlock(&gdev->lock);
 
 	wake_up_all(&gdev->wait);
@@ -192,7 +193,7 @@ void gaudi_device_reset_prepare(struct gaudi_device *gdev)
 	gdev->fresh = true;
 	atomic64_set(&gdev->dirty_bytes, gdev->size);
 	WRITE_ONCE(gdev->resetting, true);
-	gaudi_lease_set_state(gdev, GAUDI_STATE_DRAINING, "the device is being reset");
+	gaudi_lease_event(gdev, GAUDI_EVENT_RESET, "the device is being reset");
 	mutex_unlock(&gdev->lock);
 	disable_work_sync(&gdev->work);
 }
@@ -202,7 +203,7 @@ void gaudi_device_reset_done(struct gaudi_device *gdev)
 {
 	mutex_lock(&gdev->lock);
 	WRITE_ONCE(gdev->resetting, false);
-	gaudi_lease_set_state(gdev, GAUDI_STATE_DRAINING, "");
+	gdev->reason[0] = '\0';
 	mutex_unlock(&gdev->lock);
 	enable_and_queue_work(gaudi_wq, &gdev->work);
 }

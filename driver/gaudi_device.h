@@ -36,6 +36,8 @@
 #include <drm/drm_device.h>
 #include <drm/drm_mm.h>
 
+#include "gaudi_state.h"
+
 struct dma_buf;
 struct dma_buf_attachment;
 struct drm_file;
@@ -60,14 +62,6 @@ struct vm_area_struct;
 #define GAUDI_REASON_MAX	96
 /* How often a living lease is checked for an owner that only sockets keep alive. */
 #define GAUDI_OWNER_POLL	HZ
-
-enum gaudi_state {
-	GAUDI_STATE_FREE,	/* all memory is zero, nobody can reach any */
-	GAUDI_STATE_OWNED,	/* one lease lives */
-	GAUDI_STATE_DRAINING,	/* lease over, an importer still maps memory of it */
-	GAUDI_STATE_SCRUBBING,	/* nobody maps anything, memory is being zeroed */
-	GAUDI_STATE_LOST,	/* zero cannot be proven; only a reset or a new probe leads out */
-};
 
 struct gaudi_device;
 
@@ -176,7 +170,7 @@ struct gaudi_device {
 	struct gaudi_control *control;
 
 	struct mutex lock;
-	enum gaudi_state state;		/* WRITE_ONCE under lock */
+	enum gaudi_state state;		/* gaudi_lease_event() only: WRITE_ONCE under lock */
 	char reason[GAUDI_REASON_MAX];
 	struct gaudi_lease *lease;	/* set exactly while state is owned */
 	struct list_head exports;	/* of this lease and of former ones, until freed */
@@ -232,11 +226,10 @@ void gaudi_lease_close(struct gaudi_device *gdev, struct gaudi_lease *lease);
 void gaudi_lease_end_locked(struct gaudi_device *gdev);
 int gaudi_lease_check(struct gaudi_lease *lease);
 void gaudi_lease_put(struct gaudi_lease *lease);
-void gaudi_lease_set_state(struct gaudi_device *gdev, enum gaudi_state state, const char *reason);
+void gaudi_lease_event(struct gaudi_device *gdev, enum gaudi_event event, const char *reason);
 void gaudi_lease_work(struct work_struct *work);
 void gaudi_lease_poll(struct work_struct *work);
 void gaudi_lease_changed(struct gaudi_device *gdev);
-const char *gaudi_state_name(enum gaudi_state state);
 
 /* gaudi_owner.c */
 void gaudi_owner_init(struct gaudi_owner *owner);

@@ -14,19 +14,6 @@
 
 #include "gaudi_device.h"
 
-const char *gaudi_state_name(enum gaudi_state state)
-{
-	static const char *const names[] = {
-		[GAUDI_STATE_FREE] = "free",
-		[GAUDI_STATE_OWNED] = "owned",
-		[GAUDI_STATE_DRAINING] = "draining",
-		[GAUDI_STATE_SCRUBBING] = "scrubbing",
-		[GAUDI_STATE_LOST] = "lost",
-	};
-
-	return names[state];
-}
-
 /* Wake who waits for a state or for scrubbed memory; gdev->lock held. */
 void gaudi_lease_changed(struct gaudi_device *gdev)
 {
@@ -35,13 +22,19 @@ void gaudi_lease_changed(struct gaudi_device *gdev)
 	wake_up_all(&gdev->wait);
 }
 
-void gaudi_lease_set_state(struct gaudi_device *gdev, enum gaudi_state state, const char *reason)
+/* The only place where the state changes, by the table of gaudi_state.h; gdev->lock held. */
+void gaudi_lease_event(struct gaudi_device *gdev, enum gaudi_event event, const char *reason)
 {
+	int next = gaudi_state_next(gdev->state, event);
+
 	lockdep_assert_held(&gdev->lock);
-	strscpy(gdev->reason, reason, sizeof(gdev->reason));
-	if (gdev->state == state)
+	if (WARN_ONCE(next < 0, "gaudi_p2p: event \"%s\" while %s\n", gaudi_event_name(event),
+		      gaudi_state_name(gdev->state)))
 		return;
-	WRITE_ONCE(gdev->state, state);
+	strscpy(gdev->reason, reason, sizeof(gdev->reason));
+	if (gdev->state == next)
+		return;
+	WRITE_ONCE(gdev->state, next);
 	gaudi_lease_changed(gdev);
 	gaudi_sysfs_uevent(gdev);
 }
@@ -83,7 +76,7 @@ void gaudi_lease_end_locked(struct gaudi_device *gdev)
 	gdev->lease = NULL;
 	gaudi_owner_done(&lease->owner);
 	gdev->last_open_ms = ktime_ms_delta(ktime_get(), lease->opened);
-	gaudi_lease_set_state(gdev, GAUDI_STATE_DRAINING, "");
+	gaudi_lease_event(gdev, GAUDI_EVENT_END, "");
 
 	gaudi_revoke_all(gdev);
 	gaudi_va_done(lease);
@@ -110,7 +103,7 @@ static int gaudi_lease_take(struct gaudi_device *gdev, struct gaudi_lease *lease
 	case GAUDI_STATE_DRAINING:
 	case GAUDI_STATE_SCRUBBING:
 		return -EAGAIN;
-	case GAUDI_STATE_FREE:
+	default:
 		break;
 	}
 
@@ -120,7 +113,7 @@ static int gaudi_lease_take(struct gaudi_device *gdev, struct gaudi_lease *lease
 	lease->opened = ktime_get();
 	gdev->lease = lease;
 	gdev->opens++;
-	gaudi_lease_set_state(gdev, GAUDI_STATE_OWNED, "");
+	gaudi_lease_event(gdev, GAUDI_EVENT_OPEN, "");
 	if (!lease->owner.cgroup)
 		mod_delayed_work(gaudi_wq, &gdev->poll, GAUDI_OWNER_POLL);
 	return 0;
@@ -194,37 +187,60 @@ void gaudi_lease_close(struct gaudi_device *gdev, struct gaudi_lease *lease)
 	gaudi_lease_put(lease);
 }
 
-static bool gaudi_lease_may_scrub(struct gaudi_device *gdev)
+/* The scrub's answer: -EIO when memory is not zero. Meanwhile the lease may have ended. */
+static void gaudi_lease_scrub(struct gaudi_device *gdev)
 {
-	return gdev->state == GAUDI_STATE_SCRUBBING || gdev->state == GAUDI_STATE_OWNED;
+	int ret = gaudi_mem_scrub(gdev);
+
+	/* A card that goes away or is reset may read as anything. */
+	if (ret != -EIO || gdev->resetting || gaudi_device_is_gone(gdev))
+		return;
+	dev_err(gdev->drm.dev, "memory cannot be proven to be zero: device is lost until it is reset or bound again\n");
+	gaudi_lease_end_locked(gdev);
+	gaudi_lease_event(gdev, GAUDI_EVENT_NOT_ZERO, "memory did not read back as zero after the scrub");
 }
 
 /*
- * Only one instance runs per device. In the owned state it scrubs what the owner freed (which nobody maps: a mapped or
- * exported block cannot be freed), so that its memory comes back zero to him as well.
+ * Returns whether there may be more to do. While the card is reset, and once it is removed, the state is not the worker's
+ * to change. In the owned state it scrubs what the owner freed (which nobody maps: a mapped or exported block cannot be
+ * freed), so that its memory comes back zero to him as well.
  */
+static bool gaudi_lease_step(struct gaudi_device *gdev)
+{
+	lockdep_assert_held(&gdev->lock);
+	if (gdev->resetting || gaudi_device_is_gone(gdev))
+		return false;
+
+	switch (gdev->state) {
+	case GAUDI_STATE_DRAINING:
+		if (atomic_read(&gdev->holds) || gaudi_device_has_ghost(gdev))
+			return false;
+		gaudi_lease_event(gdev, GAUDI_EVENT_LET_GO, "");
+		return true;
+	case GAUDI_STATE_OWNED:
+	case GAUDI_STATE_SCRUBBING:
+		if (gdev->fresh || !list_empty(&gdev->dirty)) {
+			gaudi_lease_scrub(gdev);
+			return true;
+		}
+		if (gdev->state == GAUDI_STATE_SCRUBBING)
+			gaudi_lease_event(gdev, GAUDI_EVENT_SCRUBBED, "");
+		return false;
+	default:
+		return false;
+	}
+}
+
+/* Only one instance runs per device. */
 void gaudi_lease_work(struct work_struct *work)
 {
 	struct gaudi_device *gdev = container_of(work, struct gaudi_device, work);
-	int ret = 0;
 
 	mutex_lock(&gdev->lock);
 	if (gdev->lease && READ_ONCE(gdev->lease->owner.dead))
 		gaudi_lease_end_locked(gdev);
-
-	if (gdev->state == GAUDI_STATE_DRAINING && !atomic_read(&gdev->holds) && !gaudi_device_has_ghost(gdev))
-		gaudi_lease_set_state(gdev, GAUDI_STATE_SCRUBBING, "");
-
-	while (!ret && gaudi_lease_may_scrub(gdev) && (gdev->fresh || !list_empty(&gdev->dirty)))
-		ret = gaudi_mem_scrub(gdev);
-
-	if (ret == -EIO) {
-		dev_err(gdev->drm.dev, "memory cannot be proven to be zero: device is lost until it is reset or bound again\n");
-		gaudi_lease_end_locked(gdev);
-		gaudi_lease_set_state(gdev, GAUDI_STATE_LOST, "memory did not read back as zero after the scrub");
-	} else if (!ret && gdev->state == GAUDI_STATE_SCRUBBING) {
-		gaudi_lease_set_state(gdev, GAUDI_STATE_FREE, "");
-	}
+	while (gaudi_lease_step(gdev))
+		;
 	mutex_unlock(&gdev->lock);
 }
 

@@ -236,7 +236,8 @@ void gaudi_sysfs_uevent(struct gaudi_device *gdev)
 
 	lockdep_assert_held(&gdev->lock);
 	snprintf(state, sizeof(state), "GAUDI_STATE=%s", gaudi_state_name(gdev->state));
-	if (!drm_dev_enter(&gdev->drm, &idx))
+	/* Before it is registered nobody knows the device by name. */
+	if (!device_is_registered(gdev->drm.accel->kdev) || !drm_dev_enter(&gdev->drm, &idx))
 		return;
 	kobject_uevent_env(&gdev->drm.accel->kdev->kobj, KOBJ_CHANGE, envp);
 	drm_dev_exit(idx);
