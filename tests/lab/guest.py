@@ -114,6 +114,11 @@ class Port:
         *whole, self._buffer = self._buffer.split(b'\n')
         return [line.decode(errors='replace').rstrip('\r') for line in whole]
 
+    def forget(self):
+        """What was said by a guest that was reset since."""
+        self.lines()
+        self._buffer = b''
+
     def close(self):
         self._sock.close()
 
@@ -170,6 +175,9 @@ class Qmp:
                     self.events.remove(event)
                     return event
             self.events.append(self._next(max(0.1, deadline - time.monotonic())))
+
+    def forget_events(self, name):
+        self.events = [event for event in self.events if event['event'] != name]
 
     def close(self):
         self._sock.close()
@@ -305,6 +313,9 @@ class Guest:
 
     def wait_event(self, name, timeout=30, **data):
         return self._qmp.wait_event(name, timeout, **data)
+
+    def forget_events(self, name):
+        self._qmp.forget_events(name)
 
     def console(self, start=0):
         with open(self.console_path, 'rb') as f:

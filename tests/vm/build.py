@@ -6,7 +6,8 @@ Runs in the build chroot, in the project's root:
     build.py OUT KERNEL_RELEASE MODULES_DIR [MODULE.ko ...]
 MODULES_DIR is a lib/modules/RELEASE; the .ko files are ours and win over it.
 OUT gets initrd.cpio and plan.json:
-    {"programs": [{"name", "tests": [{"name", "seconds", "long_seconds"}], "modules": [names in order]}], "base": [names in order]}
+    {"programs": [{"name", "tests": [{"name", "seconds", "long_seconds", "topology"}], "modules": [names in order]}],
+     "base": [names in order]}
 """
 
 import json
@@ -19,6 +20,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lab'))
 from cpio import Cpio  # noqa: E402  (found by the line above)
+from machine import TOPOLOGIES  # noqa: E402
 
 
 # Objects younger than five seconds are no leaks yet, and one scan may find a pointer by chance.
@@ -157,11 +159,16 @@ def main():
             add_file(archive, *pair.split(':'))
         listing = subprocess.run([path, '--list'], check=True, capture_output=True, text=True).stdout
         tests = []
-        for name, seconds, long_seconds in map(str.split, listing.splitlines()):
+        usual = (wanted(source, 'vm-topology') or ['ports'])[0]
+        for name, seconds, long_seconds, own in map(str.split, listing.splitlines()):
             if name in names:
                 fail('two tests are called %s: in %s and in %s' % (name, names[name], program))
             names[name] = program
-            tests.append({'name': name, 'seconds': int(seconds), 'long_seconds': int(long_seconds)})
+            topology = usual if own == '-' else own
+            if topology not in TOPOLOGIES:
+                fail('%s, which a test in %s wants, is no topology' % (topology, program))
+            tests.append({'name': name, 'seconds': int(seconds), 'long_seconds': int(long_seconds),
+                          'topology': topology})
         order = modules.order(wanted(source, 'vm-modules'))
         load.update(order)
         plan['programs'].append({'name': program, 'tests': tests, 'modules': order})

@@ -16,19 +16,26 @@
 #include "vm.h"
 
 #define ACCEL "/sys/class/accel"
+#define PCI "/sys/bus/pci/devices"
 
-/* Root port of card i is 0000:00:1i.0, as run.py builds the machine; the card is the device behind it. */
-static bool card_is_accel(unsigned int card, const char *name)
+/* The port of card i has device number 0x1i in every topology (machine.py), and the card is the device below it. */
+static bool card_is_below(unsigned int card, const char *path)
 {
-	char path[300], port[32], *real;
+	char port[16], *real = realpath(path, NULL);
 	bool found;
 
-	snprintf(path, sizeof(path), ACCEL "/%s/device", name);
-	snprintf(port, sizeof(port), "/0000:00:1%u.0/", card);
-	real = realpath(path, NULL);
+	snprintf(port, sizeof(port), ":1%u.0/", card);
 	found = real && strstr(real, port);
 	free(real);
 	return found;
+}
+
+static bool card_is_accel(unsigned int card, const char *name)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), ACCEL "/%s/device", name);
+	return card_is_below(card, path);
 }
 
 static int card_index_now(unsigned int card)
@@ -64,18 +71,17 @@ bool card_is_there(unsigned int card)
 
 void card_pci(unsigned int card, char *buffer, size_t size)
 {
-	char path[64];
+	DIR *dir = opendir(PCI);
 	struct dirent *entry;
-	DIR *dir;
+	char path[300];
 
 	buffer[0] = 0;
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/0000:00:1%u.0", card);
-	dir = opendir(path);
 	CHECK(dir);
-	while ((entry = readdir(dir)))
-		if (!strncmp(entry->d_name, "0000:", 5) && !strchr(entry->d_name + 5, ':') == 0 &&
-		    strlen(entry->d_name) == 12)
+	while ((entry = readdir(dir))) {
+		snprintf(path, sizeof(path), PCI "/%s", entry->d_name);
+		if (card_is_below(card, path))
 			snprintf(buffer, size, "%s", entry->d_name);
+	}
 	closedir(dir);
 	CHECK_MSG(buffer[0], "no card is plugged into slot %u", card);
 }

@@ -89,18 +89,58 @@ uint64_t host_card_size(unsigned int card)
 	return strtoull(answer, NULL, 10);
 }
 
-void host_card_remove(unsigned int card)
+static void host_slot(const char *verb, const char *device)
 {
 	char answer[128];
 
-	host_ask(answer, sizeof(answer), "remove %u", card);
+	host_ask(answer, sizeof(answer), "%s %s", verb, device);
+}
+
+static void host_slot_number(const char *verb, const char *device, unsigned int number)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "%s%u", device, number);
+	host_slot(verb, name);
+}
+
+void host_card_remove(unsigned int card)
+{
+	host_slot_number("remove", "gaudi", card);
 }
 
 void host_card_add(unsigned int card)
 {
+	host_slot_number("add", "gaudi", card);
+}
+
+void host_peer_remove(void)
+{
+	host_slot("remove", "edu");
+}
+
+void host_peer_add(void)
+{
+	host_slot("add", "edu");
+}
+
+void host_nic_remove(unsigned int nic)
+{
+	host_slot_number("remove", "nic", nic);
+}
+
+void host_nic_add(unsigned int nic)
+{
+	host_slot_number("add", "nic", nic);
+}
+
+void host_reset(void)
+{
 	char answer[128];
 
-	host_ask(answer, sizeof(answer), "add %u", card);
+	fflush(stdout);
+	host_ask(answer, sizeof(answer), "reset");
+	vm_fail(__FILE__, __LINE__, "the machine was not reset");
 }
 
 void host_expect_log(const char *regex)

@@ -4,7 +4,8 @@
 
     run.py GUEST_DIR KERNEL ACCEL [TEST ...]
 GUEST_DIR is what build.py made. Evidence goes to build/results/vm/, the verdicts
-to build/results/vm.json. After a test that hurt the kernel the guest is booted anew.
+to build/results/vm.json. After a test that hurt the kernel the guest is booted anew,
+and when the next test wants the devices in another place (machine.py).
 """
 
 import json
@@ -12,173 +13,13 @@ import os
 import re
 import shutil
 import sys
-import threading
 import time
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../..'))
-sys.path.insert(0, os.path.join(ROOT, 'tests/lab'))
-import guest  # noqa: E402  (found by the line above)
-from guest import GuestError  # noqa: E402
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from machine import LONG, RESULTS, TOPOLOGIES, VmGuest, guest  # noqa: E402  (found by the line above)
 
-RESULTS = os.path.join(ROOT, 'build/results')
-CARD_SIZE = 64 << 20
-CARDS = 2
-NICS = 2
-# An emulated CPU on a busy machine is slow; deadlines are for hangs, not for speed.
-PATIENCE = float(os.environ.get('GAUDI_P2P_PATIENCE', '3'))
-LONG = os.environ.get('LONG') == '1'
 # A DMA that the IOMMU stops is news unless the test expects it.
 FAULTS = re.compile(r'DMAR:.*fault|DMAR:.*PTE .* not set')
-
-
-class VmGuest(guest.Guest):
-    """EPYC and an IOMMU; each card and the edu device below a root port of its own."""
-
-    def __init__(self, directory, kernel, accel):
-        with open(os.path.join(directory, 'plan.json'), encoding='utf-8') as f:
-            self.plan = json.load(f)
-        super().__init__(
-            'vm/guest', RESULTS, kernel, os.path.join(directory, 'initrd.cpio'), accel=accel, memory='2G',
-            machine='q35,kernel-irqchip=split' if accel == 'kvm' else 'q35',
-            append='intel_iommu=on iommu.strict=1 ignore_loglevel loglevel=8 printk.devkmsg=on '
-                   'log_buf_len=4M rcupdate.rcu_cpu_stall_timeout=120 watchdog_thresh=60 cgroup_no_v1=all '
-                   'hung_task_panic=0' + (' LONG=1' if LONG else ''),
-            ports=('gaudi.control', 'gaudi.host'))
-        self.cards = [guest.card_file(os.path.join(self.run_dir, 'hbm%d' % i), CARD_SIZE) for i in range(CARDS)]
-        self._devices += ['-device', 'intel-iommu,intremap=off,caching-mode=on']
-        for i, path in enumerate(self.cards):
-            self._devices += ['-device', 'pcie-root-port,id=rp%d,bus=pcie.0,chassis=%d,slot=%d,addr=%#x' % (
-                i, i + 1, i + 1, 0x10 + i)]
-            self._devices += guest.card_arguments(i, path, CARD_SIZE, 'rp%d' % i)
-        self._devices += ['-device', 'pcie-root-port,id=rpedu,bus=pcie.0,chassis=9,slot=9,addr=0x18',
-                          '-device', 'edu,id=edu,dma_mask=0xffffffffffffffff,bus=rpedu']
-        for i in range(NICS):  # on one hub, so that they reach each other
-            self._devices += ['-netdev', 'hubport,id=hub%d,hubid=0' % i,
-                              '-device', 'virtio-net-pci,netdev=hub%d,mac=52:54:00:0a:00:%02x,romfile=' % (i, i)]
-        self.loaded = set()
-        self._said_ready = False
-        self._plugged = 0
-        self.expected = []
-
-    def is_ready(self):
-        self._said_ready = self._said_ready or 'ready' in self.port['gaudi.control'].lines()
-        return self._said_ready
-
-    def boot(self, timeout=None):
-        self.loaded, self._said_ready = set(), False
-        # Memory is dirty when a machine starts: whatever a test finds zero was made zero.
-        for path in self.cards:
-            with open(path, 'r+b') as f:
-                f.write(b'\xa5former owner\x5a..' * (CARD_SIZE // 16))
-        super().boot(timeout)
-        for name in self.plan['base']:
-            self.insmod(name)
-        return self
-
-    def insmod(self, name):
-        if name in self.loaded:
-            return
-        status = self.ask('insmod /modules/%s.ko' % name, 60)
-        if status:
-            raise GuestError('module %s cannot be loaded: %s' % (name, os.strerror(status)))
-        self.loaded.add(name)
-
-    def ask(self, line, seconds, on_line=lambda text: None):
-        """Has the guest do something and returns its status; serves it meanwhile."""
-        self.port['gaudi.control'].send(line)
-        status = []
-
-        def answered():
-            self.serve()
-            for answer in self.port['gaudi.control'].lines():
-                if answer.startswith('done '):
-                    status.append(int(answer[5:]))
-                elif answer.startswith('out '):
-                    on_line(answer[4:])
-            return bool(status)
-        self.wait(answered, seconds * PATIENCE, 'an answer to "%s"' % line, 0.02)
-        return status[0]
-
-    # --- what the guest may ask for ----------------------------------------
-    def serve(self):
-        for line in self.port['gaudi.host'].lines():
-            verb, _, rest = line.partition(' ')
-            try:
-                handler = getattr(self, 'host_' + verb, None)
-                if not handler:
-                    raise GuestError('no such request')
-                answer = 'ok %s' % handler(rest)
-            except (GuestError, OSError, ValueError, IndexError) as e:
-                answer = 'error %s' % e
-            self.port['gaudi.host'].send(answer)
-
-    def _range(self, rest, count):
-        values = [int(v) for v in rest.split()]
-        if len(values) != count:
-            raise ValueError('wrong number of arguments')
-        return (self.cards[values[0]], *values[1:])
-
-    def host_zero(self, rest):
-        path, offset, size = self._range(rest, 3)
-        return int(guest.file_is_zero(path, offset, size or None))
-
-    def host_plant(self, rest):
-        path, offset, size, value = self._range(rest, 4)
-        with open(path, 'r+b') as f:
-            f.seek(offset)
-            size = size or CARD_SIZE - offset
-            if offset + size > CARD_SIZE:
-                raise ValueError('beyond the card')
-            f.write(bytes([value]) * size)
-        return ''
-
-    def host_disturb(self, rest):
-        """Writes into a card all the time, for so many seconds, while the guest goes on."""
-        path, seconds = self._range(rest, 2)
-        end = time.monotonic() + min(seconds, 120)
-
-        def write_on():
-            with open(path, 'r+b', buffering=0) as f:
-                while time.monotonic() < end:
-                    f.seek(0)
-                    f.write(b'\x55' * CARD_SIZE)
-        threading.Thread(target=write_on, daemon=True).start()
-        return ''
-
-    def host_peek(self, rest):
-        path, offset = self._range(rest, 2)
-        with open(path, 'rb') as f:
-            f.seek(offset)
-            return f.read(1)[0]
-
-    def host_find(self, rest):
-        card, _, text = rest.partition(' ')
-        with open(self.cards[int(card)], 'rb') as f:
-            return f.read().find(text.encode())
-
-    def host_size(self, rest):
-        return os.path.getsize(self._range(rest, 1)[0])
-
-    def host_remove(self, rest):
-        self._range(rest, 1)
-        name = 'gaudi%d' % int(rest)
-        self.qmp('device_del', id=name)
-        self.wait_event('DEVICE_DELETED', 60, device=name)
-        return ''
-
-    def host_add(self, rest):
-        path, card = self._range(rest, 1)[0], int(rest)
-        # QEMU forgets to unregister the memory of a pulled ivshmem: it aborts when the
-        # same object is plugged in again. A new object on the same file does as well.
-        self._plugged += 1
-        memory = 'hbm%d-%d' % (card, self._plugged)
-        self.qmp('object-add', qom_type='memory-backend-file', id=memory, share=True, size=CARD_SIZE, mem_path=path)
-        self.qmp('device_add', driver='ivshmem-plain', id='gaudi%d' % card, memdev=memory, bus='rp%d' % card)
-        return ''
-
-    def host_expect(self, rest):
-        self.expected.append(re.compile(rest))
-        return ''
 
 
 class Run:
@@ -188,17 +29,33 @@ class Run:
         self._booted = False
         self._sees_leaks = False
 
-    def boot(self):
+    def boot(self, topology):
         start = time.monotonic()
         self.vm.stop()
         self.vm.boot()
         self._booted = True
-        print('guest: booted %s in %.0f s (%s)' % (self.vm.plan['release'], time.monotonic() - start, self.vm.accel),
-              flush=True)
+        print('guest: booted %s with topology %s in %.0f s (%s)' % (
+            self.vm.plan['release'], topology, time.monotonic() - start, self.vm.accel), flush=True)
         bad = guest.scan(self.vm.console())
         if bad:
-            raise GuestError('the kernel complains before any test: ' + bad[0])
+            raise guest.GuestError('the kernel complains before any test: ' + bad[0])
         self._sees_leaks = self.vm.ask('run /bin/leaks clear', 60) == 0
+
+    def call(self, program, test, said):
+        """Runs a test, again after each reset of the machine that it asked for; its exit status."""
+        deadline = test['long_seconds' if LONG else 'seconds'] + 25
+        resets = 0
+        while True:
+            for module in program['modules']:
+                self.vm.insmod(module)
+            status = self.vm.ask('run /t/%s %s:%d' % (program['name'], test['name'], resets), deadline, said.append)
+            if status is not None:
+                return status
+            resets += 1
+            said.append('the machine was reset')
+            self.vm.wait_after_reset()
+            if self._sees_leaks:
+                self.vm.ask('run /bin/leaks clear', 60)
 
     def judge(self, name, status, log):
         """Words for a failure, '' when the test passed, None when it was skipped."""
@@ -221,42 +78,40 @@ class Run:
         name = test['name']
         said = []
         hurt = False
-        log_start = 0
         start = time.monotonic()
         try:
-            if not self._booted or not self.vm.running():
-                self.boot()
-            for module in program['modules']:
-                self.vm.insmod(module)
+            if not self._booted or not self.vm.running() or self.vm.topology is not TOPOLOGIES[test['topology']]:
+                self.vm.topology = TOPOLOGIES[test['topology']]
+                self.boot(test['topology'])
             start = time.monotonic()
             self.vm.expected = []
-            log_start = self.vm.console_size()
+            log_start = self.vm.log_start()
             self.vm.ask('mark begin ' + name, 20)
-            deadline = test['long_seconds' if LONG else 'seconds'] + 25
-            status = self.vm.ask('run /t/%s %s' % (program['name'], name), deadline, said.append)
+            status = self.call(program, test, said)
             self.vm.ask('mark end ' + name, 20)
             self.vm.wait_console('gaudi-mark end ' + name, 60, log_start)
-            why = self.judge(name, status, self.vm.console(log_start))
+            why = self.judge(name, status, self.vm.log())
             # After a failure the next test gets a kernel that nothing was done to.
-            hurt = bool(why)
-        except GuestError as e:
+            hurt = bool(why) or not self.vm.is_whole()
+        except guest.GuestError as e:
             why, hurt = str(e), True
         seconds = time.monotonic() - start
         if os.path.exists(self.vm.console_path):
-            self.evidence(name, said, self.vm.console(log_start))
+            self.evidence(name, said, self.vm.log())
         if hurt:
             self.vm.stop()
             self._booted = False
         self.verdict(name, why, seconds, said)
 
-    def leaks(self, program):
+    def leaks(self, program, topology):
         """On a kernel with kmemleak: whether the tests of a program, all over now, left memory behind."""
         if not self._booted or not self._sees_leaks or not self.vm.running():
             return
-        name, start, said = program['name'] + '_leaks_no_memory', time.monotonic(), []
+        name = program['name'] + ('' if topology == 'ports' else '_on_' + topology) + '_leaks_no_memory'
+        start, said = time.monotonic(), []
         try:
             why = 'kmemleak found leaks' if self.vm.ask('run /bin/leaks scan', 200, said.append) else ''
-        except GuestError as e:
+        except guest.GuestError as e:
             why = str(e)
         self.evidence(name, said, '')
         self.verdict(name, why, time.monotonic() - start, said)
@@ -288,6 +143,8 @@ class Run:
 
 def pick(plan, names):
     everything = [(p, t) for p in plan['programs'] for t in p['tests']]
+    # The guest is booted anew for each topology.
+    everything.sort(key=lambda each: list(TOPOLOGIES).index(each[1]['topology']))
     if not names:
         return everything
     known = {t['name'] for _, t in everything} | {p['name'] for p in plan['programs']}
@@ -315,8 +172,9 @@ def main():
         run = Run(vm)
         for i, (program, test) in enumerate(todo):
             run.one(program, test)
-            if i + 1 == len(todo) or todo[i + 1][0] is not program:
-                run.leaks(program)
+            after = todo[i + 1] if i + 1 < len(todo) else None
+            if not after or after[0] is not program or after[1]['topology'] != test['topology']:
+                run.leaks(program, test['topology'])
     return run.finish()
 
 

@@ -17,6 +17,7 @@
 #define EXIT_SKIP 77
 
 static struct vm_test *tests;
+static unsigned int resets;
 
 void vm_test_register(struct vm_test *test)
 {
@@ -70,6 +71,11 @@ bool vm_long(void)
 	const char *value = getenv("LONG");
 
 	return value && !strcmp(value, "1");
+}
+
+unsigned int vm_resets(void)
+{
+	return resets;
 }
 
 double vm_now(void)
@@ -277,17 +283,25 @@ static int run_test(const struct vm_test *test)
 int main(int argc, char **argv)
 {
 	struct vm_test *test;
+	char *part;
 
 	if (argc != 2) {
 		fprintf(stderr, "usage: %s --list | TEST\n", argv[0]);
 		return 2;
 	}
+	/* NAME:N is the part of the test after the machine's Nth reset. */
+	part = strchr(argv[1], ':');
+	if (part) {
+		*part = 0;
+		resets = (unsigned int)strtoul(part + 1, NULL, 10);
+	}
 	for (test = tests; test; test = test->next) {
 		unsigned int seconds = test->seconds ? test->seconds : 60;
 
 		if (!strcmp(argv[1], "--list"))
-			printf("%s %u %u\n", test->name, seconds,
-			       test->long_seconds ? test->long_seconds : seconds);
+			printf("%s %u %u %s\n", test->name, seconds,
+			       test->long_seconds ? test->long_seconds : seconds,
+			       test->topology ? test->topology : "-");
 		else if (!strcmp(argv[1], test->name))
 			return run_test(test);
 	}

@@ -9,8 +9,10 @@
  *	vm-libs: -lX ...	if given, the program is linked dynamically
  *	vm-files: FROM:TO ...	put into the guest; FROM is relative to the project, or
  *				absolute: then in the build chroot
+ *	vm-topology: NAME	where the devices sit, see machine.py: ports (default), pciehp,
+ *				switch, eight. The guest is booted once for each topology
  *
- * NAME.c is linked with NAME_*.c, the files of a folder NAME and the helpers (vm.c, host.c, card.c). A test is
+ * NAME.c is linked with NAME_*.c, the files of a folder NAME and the helpers (vm.mk). A test is
  *
  *	TEST(name_that_says_the_behaviour, .driver = "emulated=1")
  *	{
@@ -38,6 +40,7 @@ struct vm_test {
 	unsigned int seconds;	   /* deadline, 0: 60 */
 	unsigned int long_seconds; /* deadline with LONG=1, 0: the same */
 	bool initial_netns;
+	const char *topology; /* NULL: what the file says */
 	struct vm_test *next;
 };
 
@@ -97,6 +100,12 @@ void vm_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Whether the run may take long (`make vm LONG=1`): a test may then go on for minutes. */
 bool vm_long(void);
 
+/*
+ * How often the test has had the machine reset: after host_reset() it is run again, in the
+ * next kernel, with gaudi_p2p loaded anew, on what the reset left of the cards' memory.
+ */
+unsigned int vm_resets(void);
+
 double vm_now(void);
 void vm_sleep(double seconds);
 
@@ -142,9 +151,19 @@ uint8_t host_peek(unsigned int card, uint64_t offset);
 int64_t host_find(unsigned int card, const char *text);
 /* Size of a card's memory in bytes. */
 uint64_t host_card_size(unsigned int card);
-/* Pulls a card out of its slot (returns when it is gone) and puts it back. */
+/*
+ * Asks the guest's kernel to let a card go, pulls it out of its slot and returns when it is gone; puts one in. In
+ * topologies with pciehp a card is removed by slot.h. A guest with an empty slot is booted anew after the test.
+ */
 void host_card_remove(unsigned int card);
 void host_card_add(unsigned int card);
+/* The same with the peer (edu) and with a NIC (0, 1; its netdev comes back under another name). */
+void host_peer_remove(void);
+void host_peer_add(void);
+void host_nic_remove(unsigned int nic);
+void host_nic_add(unsigned int nic);
+/* Resets the machine without a word to the guest's kernel; see vm_resets(). */
+void host_reset(void) __attribute__((noreturn));
 /*
  * The kernel log of this test must contain a match of the regular expression, and
  * lines that match it are no failure.
