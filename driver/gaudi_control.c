@@ -71,7 +71,7 @@ int gaudi_control_add(struct gaudi_device *gdev)
 	struct gaudi_control *control;
 	int ret;
 
-	control = kzalloc(sizeof(*control), GFP_KERNEL);
+	control = kzalloc_obj(*control);
 	if (!control)
 		return -ENOMEM;
 	control->gdev = gdev;

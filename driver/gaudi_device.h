@@ -21,6 +21,7 @@
  */
 
 #include <linux/atomic.h>
+#include <linux/bits.h>
 #include <linux/dma-direction.h>
 #include <linux/dma-fence.h>
 #include <linux/gpu_buddy.h>
@@ -55,8 +56,8 @@ struct vm_area_struct;
 /* Granule of allocation, of scrubbing, and of device addresses; INFO reports it as dram_page_size. */
 #define GAUDI_PAGE_SIZE		SZ_64K
 /* Start of the device's virtual addresses; INFO reports it as dram_base_address. */
-#define GAUDI_VA_BASE		(1ULL << 44)
-#define GAUDI_VA_MIN_SIZE	(1ULL << 40)
+#define GAUDI_VA_BASE		BIT_ULL(44)
+#define GAUDI_VA_MIN_SIZE	BIT_ULL(40)
 /* Memory is scrubbed in steps of this size; between two of them unplug may come. */
 #define GAUDI_SCRUB_CHUNK	SZ_1M
 #define GAUDI_REASON_MAX	96
@@ -169,7 +170,7 @@ struct gaudi_device {
 	unsigned int module_id;
 	struct gaudi_control *control;
 
-	struct mutex lock;
+	struct mutex lock;		/* first in the lock order above */
 	enum gaudi_state state;		/* gaudi_lease_event() only: WRITE_ONCE under lock */
 	char reason[GAUDI_REASON_MAX];
 	struct gaudi_lease *lease;	/* set exactly while state is owned */
@@ -264,7 +265,8 @@ bool gaudi_export_busy(struct gaudi_lease *lease, u64 va);
 u64 gaudi_export_bytes(struct gaudi_device *gdev);
 
 /* gaudi_sgt.c */
-struct sg_table *gaudi_sgt_map(struct gaudi_export *exp, struct dma_buf_attachment *attach, enum dma_data_direction dir);
+struct sg_table *gaudi_sgt_map(struct gaudi_export *exp, struct dma_buf_attachment *attach,
+			       enum dma_data_direction dir);
 void gaudi_sgt_unmap(struct gaudi_export *exp, struct dma_buf_attachment *attach, struct sg_table *sgt,
 		     enum dma_data_direction dir);
 

@@ -119,7 +119,7 @@ static const struct file_operations gaudi_fops = {
 
 static int gaudi_file_open(struct drm_device *drm, struct drm_file *file)
 {
-	struct gaudi_file *gf = kzalloc(sizeof(*gf), GFP_KERNEL_ACCOUNT);
+	struct gaudi_file *gf = kzalloc_obj(*gf, GFP_KERNEL_ACCOUNT);
 
 	if (!gf)
 		return -ENOMEM;

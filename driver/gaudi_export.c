@@ -84,7 +84,7 @@ static int gaudi_export_attach(struct dma_buf *dmabuf, struct dma_buf_attachment
 			return -EOPNOTSUPP;
 	}
 
-	att = kzalloc(sizeof(*att), GFP_KERNEL);
+	att = kzalloc_obj(*att);
 	if (!att)
 		return -ENOMEM;
 	attach->priv = att;
@@ -259,7 +259,7 @@ static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct g
 
 	lockdep_assert_held(&gdev->lock);
 	n = gaudi_export_ranges(gdev, map->alloc, offset, size, NULL);
-	exp = kzalloc(struct_size(exp, ranges, n), GFP_KERNEL_ACCOUNT);
+	exp = kzalloc_flex(*exp, ranges, n, GFP_KERNEL_ACCOUNT);
 	if (!exp)
 		return ERR_PTR(-ENOMEM);
 	kref_init(&exp->ref);

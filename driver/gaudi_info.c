@@ -154,7 +154,7 @@ int gaudi_info(struct gaudi_device *gdev, const struct hl_info_args *args)
 	if (args->pad || !args->return_size || !args->return_pointer)
 		return -EINVAL;
 
-	union gaudi_info_answer *answer __free(kfree) = kzalloc(sizeof(*answer), GFP_KERNEL);
+	union gaudi_info_answer *answer __free(kfree) = kzalloc_obj(*answer);
 
 	if (!answer)
 		return -ENOMEM;

@@ -160,7 +160,7 @@ int gaudi_lease_open(struct gaudi_device *gdev, struct gaudi_file *gf, bool nonb
 	struct gaudi_lease *lease;
 	int ret;
 
-	lease = kzalloc(sizeof(*lease), GFP_KERNEL_ACCOUNT);
+	lease = kzalloc_obj(*lease, GFP_KERNEL_ACCOUNT);
 	if (!lease)
 		return -ENOMEM;
 	kref_init(&lease->ref);

@@ -133,7 +133,7 @@ int gaudi_mem_alloc(struct gaudi_lease *lease, u64 size, bool contiguous, u64 *h
 	if (size > gdev->size)
 		return -ENOMEM;
 
-	alloc = kzalloc(sizeof(*alloc), GFP_KERNEL_ACCOUNT);
+	alloc = kzalloc_obj(*alloc, GFP_KERNEL_ACCOUNT);
 	if (!alloc)
 		return -ENOMEM;
 	INIT_LIST_HEAD(&alloc->blocks);

@@ -2,9 +2,9 @@
 /*
  * The CPU's views of an export: mmap for programs, vmap for the kernel.
  *
- * User mappings hold page frames only (VM_PFNMAP). With struct pages any driver could pin them by get_user_pages(), past
- * attach and past revoke. They are filled by faults only: a mapping made inside mmap could be missed by a revoke that
- * runs before the kernel knows the new vma by its file.
+ * User mappings hold page frames only (VM_PFNMAP). With struct pages any driver could pin them by get_user_pages(),
+ * past attach and past revoke. They are filled by faults only: a mapping made inside mmap could be missed by a revoke
+ * that runs before the kernel knows the new vma by its file.
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
@@ -115,7 +115,7 @@ static void *gaudi_vmap_pages(struct gaudi_export *exp)
 	unsigned int i;
 	void *vaddr;
 
-	pages = kvmalloc_array(n, sizeof(*pages), GFP_KERNEL);
+	pages = kvmalloc_objs(*pages, n);
 	if (!pages)
 		return NULL;
 	for (i = 0; i < n; i++)
@@ -133,7 +133,7 @@ static void *gaudi_vmap_frames(struct gaudi_export *exp)
 	unsigned int i;
 	void *vaddr;
 
-	pfns = kvmalloc_array(n, sizeof(*pfns), GFP_KERNEL);
+	pfns = kvmalloc_objs(*pfns, n);
 	if (!pfns)
 		return NULL;
 	for (i = 0; i < n; i++)
@@ -147,8 +147,8 @@ static void *gaudi_vmap_frames(struct gaudi_export *exp)
 }
 
 /*
- * After revoke, a caller that did not pin first gets a page of nothing, over and over: the core warns when vmap fails, and
- * a program must not be able to provoke that.
+ * After revoke, a caller that did not pin first gets a page of nothing, over and over: the core warns when vmap fails,
+ * and a program must not be able to provoke that.
  */
 static void *gaudi_vmap_scratch(struct gaudi_export *exp)
 {

@@ -67,8 +67,8 @@ bool gaudi_owner_is_current(const struct gaudi_owner *owner)
 }
 
 /*
- * Whether no task lives in the namespace, and no file or mount names it. Sockets that were passed elsewhere may keep such
- * a namespace from dying; they shall not keep the device.
+ * Whether no task lives in the namespace, and no file or mount names it. Sockets that were passed elsewhere may keep
+ * such a namespace from dying; they shall not keep the device.
  */
 bool gaudi_owner_is_idle(struct gaudi_owner *owner)
 {

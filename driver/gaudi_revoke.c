@@ -3,8 +3,8 @@
  * Revoke: take an export from everybody who can be made to let go, and wait for none.
  *
  * In this order: no new mapping (revoked, under the dma-resv that map, pin and page faults hold); importers' mappings
- * (invalidate); work that importers announced by fences (becomes a hold until it signals); CPU mappings. After that only
- * holds of importers that cannot revoke are left.
+ * (invalidate); work that importers announced by fences (becomes a hold until it signals); CPU mappings. After that
+ * only holds of importers that cannot revoke are left.
  */
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>

@@ -2,8 +2,8 @@
 /*
  * Device mappings of an export, around two faults of the kernel's helper (seen in Linux 7.3):
  *
- * - behind an IOMMU dma_buf_phys_vec_to_sgt() puts every range at the start of the IOVA space, so that a second range fails
- *   with -EADDRINUSE. Here each range gets a table of its own, and importers see one table made of all;
+ * - behind an IOMMU dma_buf_phys_vec_to_sgt() puts every range at the start of the IOVA space, so that a second range
+ *   fails with -EADDRINUSE. Here each range gets a table of its own, and importers see one table made of all;
  * - it leaves sg_table.orig_nents at 0, and dma_buf_free_sgt() frees that many entries: none.
  *
  * Both stay right when the helper is mended.
@@ -96,7 +96,7 @@ struct sg_table *gaudi_sgt_map(struct gaudi_export *exp, struct dma_buf_attachme
 	if (exp->nr_ranges == 1)
 		return gaudi_sgt_map_range(exp, 0, attach, dir);
 
-	gs = kvzalloc(struct_size(gs, parts, exp->nr_ranges), GFP_KERNEL);
+	gs = kvzalloc_flex(*gs, parts, exp->nr_ranges);
 	if (!gs)
 		return ERR_PTR(-ENOMEM);
 	for (i = 0; i < exp->nr_ranges; i++) {

@@ -82,7 +82,7 @@ int gaudi_va_map(struct gaudi_lease *lease, u64 handle, u64 hint, bool force, u6
 
 	if (handle > INT_MAX)
 		return -EINVAL;
-	map = kzalloc(sizeof(*map), GFP_KERNEL_ACCOUNT);
+	map = kzalloc_obj(*map, GFP_KERNEL_ACCOUNT);
 	if (!map)
 		return -ENOMEM;
 

@@ -29,8 +29,8 @@
 #define EDU_PEER_ATTACHMENTS 1024
 
 /*
- * The largest DMA that the device does at once. Not its whole buffer of 4096 bytes: QEMU aborts on a DMA that reaches the
- * buffer's last byte.
+ * The largest DMA that the device does at once. Not its whole buffer of 4096 bytes: QEMU aborts on a DMA that reaches
+ * the buffer's last byte.
  */
 #define EDU_PEER_DMA_MAX 2048
 
