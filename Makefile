@@ -113,8 +113,9 @@ fuzz: ## Fuzzing (comes with a later version)
 bench: ## Benchmarks (come with a later version)
 	@echo "make bench: no benchmarks yet; demo prints the bandwidth of its copy" >&2
 
-lint: host ## Formatting, shellcheck, SPDX lines, file and function sizes
+lint: host ## Format, shellcheck, SPDX lines, sizes; for kernel code checkpatch, sparse and W=1
 	$(Q)tests/lint
+	$(Q)$(LAB) lint
 
 # What the host needs, installed by name and only when missing.
 host:

@@ -12,6 +12,7 @@ $LAB_GO_PACKAGE/$LAB_BACKPORTS
 libjansson-dev libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler protobuf-compiler
 libnl-3-dev libnl-route-3-dev libmnl-dev libibverbs-dev ibverbs-providers libcmocka-dev libudev-dev libsystemd-dev
 iproute2 ibverbs-utils rdmacm-utils
+sparse spin
 "
 
 # debian_mirror: the archive that this machine is set up for.

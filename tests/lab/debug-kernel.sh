@@ -10,17 +10,6 @@ debug_kernel_path() {
 	printf '%s/debug-kernel-%s\n' "$LAB_CACHE" "$(hash_of "$LAB_DIR/debug.config" <<<"$(newest_kernel)")"
 }
 
-# debug_kernel_fetch DIR: the source, unpacked to DIR/linux-source-*.
-debug_kernel_fetch() {
-	local series
-	series=$(newest_kernel | cut -d. -f1,2)
-	(cd "$1" && in_buildroot sh -euc '
-		apt-get -q download "linux-source-$1" || { apt-get -q update && apt-get -q download "linux-source-$1"; }
-		dpkg-deb --fsys-tarfile linux-source-*.deb | tar -xf - --wildcards "./usr/src/linux-source-*.tar.*" --strip-components=3
-		tar -xf linux-source-*.tar.*
-		rm -f linux-source-*.deb linux-source-*.tar.*' sh "$series")
-}
-
 # debug_kernel_configure TREE: tinyconfig, our lines, and a look whether all survived.
 debug_kernel_configure() {
 	cp "$LAB_DIR/debug.config" "$1/../debug.config"
@@ -64,7 +53,7 @@ debug_kernel_ready() {
 		if [ ! -e "$tmp/unpacked" ]; then
 			rm -rf --one-file-system -- "$tmp"
 			mkdir -p "$tmp"
-			stage "source of the debug kernel" debug_kernel_fetch "$tmp" ||
+			stage "source of the debug kernel" linux_source_fetch "$tmp" ||
 				die "the package linux-source could not be had: check the mirror $(debian_mirror) and run this again"
 			: >"$tmp/unpacked"
 		fi
