@@ -103,7 +103,7 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	struct edu_dev *edu;
 	int ret = 0;
 
-	edu = kzalloc(sizeof(*edu), GFP_KERNEL);
+	edu = kzalloc_obj(*edu);
 	if (!edu)
 		return -ENOMEM;
 	kref_init(&edu->ref);

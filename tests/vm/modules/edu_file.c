@@ -13,6 +13,7 @@
 #include "edu.h"
 
 struct edu_dev *edu_the_one;
+/* edu_the_one, and the list of open files of each device. */
 DEFINE_MUTEX(edu_list_lock);
 
 /* --- attachments ------------------------------------------------------------------ */
@@ -223,7 +224,7 @@ static long edu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 static int edu_open(struct inode *inode, struct file *file)
 {
-	struct edu_peer *peer = kzalloc(sizeof(*peer), GFP_KERNEL);
+	struct edu_peer *peer = kzalloc_obj(*peer);
 
 	if (!peer)
 		return -ENOMEM;

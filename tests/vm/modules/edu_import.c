@@ -30,7 +30,7 @@ static int edu_import_announce(struct edu_import *imp)
 	ret = dma_resv_reserve_fences(resv, 1);
 	if (ret)
 		return ret;
-	fence = kzalloc(sizeof(*fence), GFP_KERNEL);
+	fence = kzalloc_obj(*fence);
 	if (!fence)
 		return -ENOMEM;
 	dma_fence_init(fence, &edu_fence_ops, NULL, dma_fence_context_alloc(1), 1);
