@@ -181,29 +181,60 @@ void gaudi_device_remove(struct gaudi_device *gdev)
 }
 
 /**
- * gaudi_device_reset_prepare - the card is about to be reset
+ * gaudi_device_reset_prepare - what the card's memory holds is about to become unknown: reset, bus error, suspend
+ * @gdev: device
+ * @reason: for sysfs
  *
- * Ends the lease. Returns when the worker no longer touches the memory; importers that hold are not waited for.
+ * Ends the lease. Returns when the worker no longer touches the memory; importers that hold are not waited for. May be
+ * called again before gaudi_device_reset_done().
  */
-void gaudi_device_reset_prepare(struct gaudi_device *gdev)
+void gaudi_device_reset_prepare(struct gaudi_device *gdev, const char *reason)
 {
+	bool again;
+
 	mutex_lock(&gdev->lock);
+	again = gdev->resetting;
 	gaudi_lease_end_locked(gdev);
 	gdev->resets++;
 	gdev->fresh = true;
 	atomic64_set(&gdev->dirty_bytes, gdev->size);
 	WRITE_ONCE(gdev->resetting, true);
-	gaudi_lease_event(gdev, GAUDI_EVENT_RESET, "the device is being reset");
+	gaudi_lease_event(gdev, GAUDI_EVENT_RESET, reason);
 	mutex_unlock(&gdev->lock);
-	disable_work_sync(&gdev->work);
+	/* It counts how often it was disabled. */
+	if (!again)
+		disable_work_sync(&gdev->work);
 }
 
-/* What the memory holds now is unknown: everything is scrubbed before the next owner comes. Leads out of "lost" too. */
+/**
+ * gaudi_device_reset_failed - the card did not come back; only another reset or a new binding leads out
+ * @gdev: device
+ * @reason: for sysfs
+ */
+void gaudi_device_reset_failed(struct gaudi_device *gdev, const char *reason)
+{
+	gaudi_device_reset_prepare(gdev, reason);
+	mutex_lock(&gdev->lock);
+	gaudi_lease_event(gdev, GAUDI_EVENT_NOT_ZERO, reason);
+	mutex_unlock(&gdev->lock);
+}
+
+/**
+ * gaudi_device_reset_done - the card answers again
+ * @gdev: device
+ *
+ * Everything is scrubbed before the next owner comes. Leads out of "lost" too. Nothing to do if nothing was prepared.
+ */
 void gaudi_device_reset_done(struct gaudi_device *gdev)
 {
+	bool resetting;
+
 	mutex_lock(&gdev->lock);
+	resetting = gdev->resetting;
 	WRITE_ONCE(gdev->resetting, false);
-	gdev->reason[0] = '\0';
+	if (resetting)
+		gdev->reason[0] = '\0';
 	mutex_unlock(&gdev->lock);
-	enable_and_queue_work(gaudi_wq, &gdev->work);
+	if (resetting)
+		enable_and_queue_work(gaudi_wq, &gdev->work);
 }

@@ -215,7 +215,8 @@ struct gaudi_device *gaudi_device_create(struct device *dev, const struct gaudi_
 					 size_t backend_size);
 int gaudi_device_register(struct gaudi_device *gdev, u64 size);
 void gaudi_device_remove(struct gaudi_device *gdev);
-void gaudi_device_reset_prepare(struct gaudi_device *gdev);
+void gaudi_device_reset_prepare(struct gaudi_device *gdev, const char *reason);
+void gaudi_device_reset_failed(struct gaudi_device *gdev, const char *reason);
 void gaudi_device_reset_done(struct gaudi_device *gdev);
 bool gaudi_device_is_gone(struct gaudi_device *gdev);
 void gaudi_device_kick(struct gaudi_device *gdev);

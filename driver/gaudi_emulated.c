@@ -101,6 +101,8 @@ static int gaudi_emulated_probe(struct pci_dev *pdev, const struct pci_device_id
 	card->bar = devm_ioremap_wc(&pdev->dev, gdev->phys, size);
 	if (!card->bar)
 		return dev_err_probe(&pdev->dev, -ENOMEM, "cannot map BAR %d\n", GAUDI_EMULATED_BAR);
+	/* For gaudi_emulated_slot_reset(). */
+	pci_save_state(pdev);
 	return gaudi_device_register(gdev, size);
 }
 
@@ -111,7 +113,7 @@ static void gaudi_emulated_remove(struct pci_dev *pdev)
 
 static void gaudi_emulated_reset_prepare(struct pci_dev *pdev)
 {
-	gaudi_device_reset_prepare(pci_get_drvdata(pdev));
+	gaudi_device_reset_prepare(pci_get_drvdata(pdev), "the device is being reset");
 }
 
 static void gaudi_emulated_reset_done(struct pci_dev *pdev)
@@ -119,10 +121,55 @@ static void gaudi_emulated_reset_done(struct pci_dev *pdev)
 	gaudi_device_reset_done(pci_get_drvdata(pdev));
 }
 
+/* What to do after an error of the bus: Documentation/PCI/pci-error-recovery.rst. */
+static pci_ers_result_t gaudi_emulated_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
+{
+	struct gaudi_device *gdev = pci_get_drvdata(pdev);
+
+	switch (state) {
+	case pci_channel_io_normal:
+		return PCI_ERS_RESULT_CAN_RECOVER;
+	case pci_channel_io_frozen:
+		gaudi_device_reset_prepare(gdev, "the PCI bus is recovering from an error");
+		return PCI_ERS_RESULT_NEED_RESET;
+	default:
+		gaudi_device_reset_failed(gdev, "the PCI bus did not recover from an error: reset or bind the device again");
+		return PCI_ERS_RESULT_DISCONNECT;
+	}
+}
+
+static pci_ers_result_t gaudi_emulated_slot_reset(struct pci_dev *pdev)
+{
+	pci_restore_state(pdev);
+	return pci_device_is_present(pdev) ? PCI_ERS_RESULT_RECOVERED : PCI_ERS_RESULT_DISCONNECT;
+}
+
 static const struct pci_error_handlers gaudi_emulated_err_handler = {
 	.reset_prepare = gaudi_emulated_reset_prepare,
 	.reset_done = gaudi_emulated_reset_done,
+	.error_detected = gaudi_emulated_error_detected,
+	.slot_reset = gaudi_emulated_slot_reset,
+	/* Also after errors without a reset, where there is nothing to be done. */
+	.resume = gaudi_emulated_reset_done,
 };
+
+/*
+ * The card's memory may lose what is in it, and what is known of it is of no use after a hibernation: as after a reset,
+ * the lease is over and everything is scrubbed.
+ */
+static int gaudi_emulated_suspend(struct device *dev)
+{
+	gaudi_device_reset_prepare(dev_get_drvdata(dev), "the machine is suspended");
+	return 0;
+}
+
+static int gaudi_emulated_resume(struct device *dev)
+{
+	gaudi_device_reset_done(dev_get_drvdata(dev));
+	return 0;
+}
+
+static DEFINE_SIMPLE_DEV_PM_OPS(gaudi_emulated_pm_ops, gaudi_emulated_suspend, gaudi_emulated_resume);
 
 /* Not in the module's device table: who has an ivshmem device for something else shall not get this driver. */
 static const struct pci_device_id gaudi_emulated_ids[] = {
@@ -136,6 +183,7 @@ static struct pci_driver gaudi_emulated_driver = {
 	.probe = gaudi_emulated_probe,
 	.remove = gaudi_emulated_remove,
 	.err_handler = &gaudi_emulated_err_handler,
+	.driver.pm = pm_sleep_ptr(&gaudi_emulated_pm_ops),
 };
 
 int gaudi_emulated_register(void)

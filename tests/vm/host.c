@@ -149,3 +149,10 @@ void host_expect_log(const char *regex)
 
 	host_ask(answer, sizeof(answer), "expect %s", regex);
 }
+
+void host_bus_error(unsigned int card)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "error %u", card);
+}

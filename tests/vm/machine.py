@@ -267,6 +267,14 @@ class VmGuest(guest.Guest):
             port.forget()
         return ''
 
+    def host_error(self, rest):
+        """A fatal error of the bus that a card sits on; the guest resets that bus."""
+        self._range(rest, 1)
+        said = self.qmp('human-monitor-command', command_line='pcie_aer_inject_error rp%d DLP' % int(rest))
+        if not (said or '').startswith('OK'):
+            raise ValueError('QEMU injects no error: %s' % said)
+        return ''
+
     def host_expect(self, rest):
         self.expected.append(re.compile(rest))
         return ''

@@ -157,6 +157,8 @@ uint64_t host_card_size(unsigned int card);
  */
 void host_card_remove(unsigned int card);
 void host_card_add(unsigned int card);
+/* A fatal error of the PCI bus that a card sits on (AER); the guest resets that bus. */
+void host_bus_error(unsigned int card);
 /* The same with the peer (edu) and with a NIC (0, 1; its netdev comes back under another name). */
 void host_peer_remove(void);
 void host_peer_add(void);
