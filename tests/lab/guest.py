@@ -350,15 +350,15 @@ def card_arguments(index, path, size, bus, addr=None):
 
 def file_is_zero(path, offset=0, length=None):
     """Whether the file is zero in [offset, offset + length); holes are."""
-    block = 1 << 20
+    block = bytes(1 << 20)
     with open(path, 'rb') as f:
         left = os.fstat(f.fileno()).st_size - offset if length is None else length
         f.seek(offset)
         while left > 0:
-            data = f.read(min(block, left))
+            data = f.read(min(len(block), left))
             if not data:
                 raise GuestError('%s ends before the range that was asked for' % path)
-            if data.count(0) != len(data):
+            if data != block[:len(data)]:
                 return False
             left -= len(data)
     return True

@@ -6,8 +6,8 @@ Runs in the build chroot, in the project's root:
     build.py OUT KERNEL_RELEASE MODULES_DIR [MODULE.ko ...]
 MODULES_DIR is a lib/modules/RELEASE; the .ko files are ours and win over it.
 OUT gets initrd.cpio and plan.json:
-    {"programs": [{"name", "tests": [{"name", "seconds", "long_seconds", "topology"}], "modules": [names in order]}],
-     "base": [names in order]}
+    {"programs": [{"name", "tests": [{"name", "seconds", "long_seconds", "topology", "only_long"}],
+                   "modules": [names in order]}], "base": [names in order]}
 """
 
 import json
@@ -160,7 +160,7 @@ def main():
         listing = subprocess.run([path, '--list'], check=True, capture_output=True, text=True).stdout
         tests = []
         usual = (wanted(source, 'vm-topology') or ['ports'])[0]
-        for name, seconds, long_seconds, own in map(str.split, listing.splitlines()):
+        for name, seconds, long_seconds, own, only_long in map(str.split, listing.splitlines()):
             if name in names:
                 fail('two tests are called %s: in %s and in %s' % (name, names[name], program))
             names[name] = program
@@ -168,7 +168,7 @@ def main():
             if topology not in TOPOLOGIES:
                 fail('%s, which a test in %s wants, is no topology' % (topology, program))
             tests.append({'name': name, 'seconds': int(seconds), 'long_seconds': int(long_seconds),
-                          'topology': topology})
+                          'topology': topology, 'only_long': only_long == '1'})
         order = modules.order(wanted(source, 'vm-modules'))
         load.update(order)
         plan['programs'].append({'name': program, 'tests': tests, 'modules': order})

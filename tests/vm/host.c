@@ -156,3 +156,10 @@ void host_bus_error(unsigned int card)
 
 	host_ask(answer, sizeof(answer), "error %u", card);
 }
+
+void host_allow_log(const char *regex)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "allow %s", regex);
+}

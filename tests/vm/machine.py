@@ -2,6 +2,7 @@
 """The machine of the driver tests: its topologies, and what a test may ask the host for."""
 
 import json
+import mmap
 import os
 import re
 import sys
@@ -57,7 +58,7 @@ class VmGuest(guest.Guest):
         self.topology = TOPOLOGIES['ports']
         self.cards = []
         self.loaded = set()
-        self.expected = []
+        self.expected, self.allowed = [], []
         self.was_reset = False
         self._said_ready = False
         self._plugged = 0
@@ -223,8 +224,8 @@ class VmGuest(guest.Guest):
 
     def host_find(self, rest):
         card, _, text = rest.partition(' ')
-        with open(self.cards[int(card)], 'rb') as f:
-            return f.read().find(text.encode())
+        with open(self.cards[int(card)], 'rb') as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as memory:
+            return memory.find(text.encode())
 
     def host_size(self, rest):
         return os.path.getsize(self._range(rest, 1)[0])
@@ -277,4 +278,8 @@ class VmGuest(guest.Guest):
 
     def host_expect(self, rest):
         self.expected.append(re.compile(rest))
+        return ''
+
+    def host_allow(self, rest):
+        self.allowed.append(re.compile(rest))
         return ''

@@ -299,9 +299,9 @@ int main(int argc, char **argv)
 		unsigned int seconds = test->seconds ? test->seconds : 60;
 
 		if (!strcmp(argv[1], "--list"))
-			printf("%s %u %u %s\n", test->name, seconds,
+			printf("%s %u %u %s %d\n", test->name, seconds,
 			       test->long_seconds ? test->long_seconds : seconds,
-			       test->topology ? test->topology : "-");
+			       test->topology ? test->topology : "-", test->only_long);
 		else if (!strcmp(argv[1], test->name))
 			return run_test(test);
 	}

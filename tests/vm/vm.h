@@ -39,6 +39,7 @@ struct vm_test {
 	const char *driver;	   /* parameters of gaudi_p2p; NULL: it is not loaded */
 	unsigned int seconds;	   /* deadline, 0: 60 */
 	unsigned int long_seconds; /* deadline with LONG=1, 0: the same */
+	bool only_long;		   /* runs only with LONG=1, or when named by T= */
 	bool initial_netns;
 	const char *topology; /* NULL: what the file says */
 	struct vm_test *next;
@@ -171,5 +172,7 @@ void host_reset(void) __attribute__((noreturn));
  * lines that match it are no failure.
  */
 void host_expect_log(const char *regex);
+/* Lines that match it are no failure, and need not be there. */
+void host_allow_log(const char *regex);
 
 #endif
