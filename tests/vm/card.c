@@ -12,11 +12,13 @@
 
 #include <drm/habanalabs_accel.h>
 #include <gaudi_p2p.h>
+#include <linux/pci_regs.h>
 
 #include "vm.h"
 
 #define ACCEL "/sys/class/accel"
 #define PCI "/sys/bus/pci/devices"
+#define DRIVER "/sys/bus/pci/drivers/gaudi_p2p"
 
 /* The port of card i has device number 0x1i in every topology (machine.py), and the card is the device below it. */
 static bool card_is_below(unsigned int card, const char *path)
@@ -97,11 +99,50 @@ int card_attribute(unsigned int card, const char *name, char *buffer, size_t siz
 	return vm_read(path, buffer, size);
 }
 
+bool card_attribute_is(unsigned int card, const char *name, const char *value)
+{
+	char buffer[128];
+
+	return card_attribute(card, name, buffer, sizeof(buffer)) >= 0 && !strcmp(buffer, value);
+}
+
 bool card_state_is(unsigned int card, const char *state)
 {
-	char buffer[64];
+	return card_attribute_is(card, "state", state);
+}
 
-	return card_attribute(card, "state", buffer, sizeof(buffer)) >= 0 && !strcmp(buffer, state);
+/* --- what root does ---------------------------------------------------------- */
+int card_bind(const char *pci, bool bind)
+{
+	return vm_write(bind ? DRIVER "/bind" : DRIVER "/unbind", pci);
+}
+
+int card_reset(unsigned int card)
+{
+	char pci[32], path[64];
+
+	card_pci(card, pci, sizeof(pci));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", pci);
+	return vm_write(path, "1");
+}
+
+void card_decode(unsigned int card, bool on)
+{
+	char pci[32], path[64];
+	uint16_t command;
+	int fd;
+
+	card_pci(card, pci, sizeof(pci));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", pci);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	CHECK_EQ(pread(fd, &command, sizeof(command), PCI_COMMAND), (ssize_t)sizeof(command));
+	if (on)
+		command |= PCI_COMMAND_MEMORY;
+	else
+		command &= (uint16_t)~PCI_COMMAND_MEMORY;
+	CHECK_EQ(pwrite(fd, &command, sizeof(command), PCI_COMMAND), (ssize_t)sizeof(command));
+	close(fd);
 }
 
 /* --- an opener -------------------------------------------------------------- */
@@ -285,6 +326,28 @@ void peer_expect_fault(void)
 	fd = open(stamp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 	close(fd);
+}
+
+unsigned long iommu_faults(void)
+{
+	FILE *f = fopen("/proc/interrupts", "re");
+	unsigned long sum = 0, n;
+	bool found = false;
+	char line[512];
+
+	CHECK(f);
+	while (fgets(line, sizeof(line), f)) {
+		char *p = strchr(line, ':'), *end;
+
+		if (!p || !strstr(line, "dmar"))
+			continue;
+		found = true;
+		for (p++; n = strtoul(p, &end, 10), end != p; p = end)
+			sum += n;
+	}
+	fclose(f);
+	CHECK_MSG(found, "there is no interrupt of an IOMMU");
+	return sum;
 }
 
 int peer_of(int dmabuf, uint32_t kind, uint32_t delay_ms)

@@ -22,6 +22,14 @@ void card_pci(unsigned int card, char *buffer, size_t size);
 /* Reads an attribute of the card's device into @buffer. Length or -errno. */
 int card_attribute(unsigned int card, const char *name, char *buffer, size_t size);
 bool card_state_is(unsigned int card, const char *state);
+bool card_attribute_is(unsigned int card, const char *name, const char *value);
+
+/* --- what root does to a card: 0 or -errno --------------------------------- */
+/* Binds the card at that PCI address to gaudi_p2p, or unbinds it. */
+int card_bind(const char *pci, bool bind);
+int card_reset(unsigned int card);
+/* Whether the card answers to accesses to its memory; a failure fails the test. */
+void card_decode(unsigned int card, bool on);
 
 /* --- an opener: 0, a value, or -errno; nothing fails the test by itself --- */
 int card_open(unsigned int card, int flags);
@@ -63,6 +71,8 @@ void peer_state(int peer, struct edu_peer_state *state);
  * kernel reports five faults in five seconds and keeps quiet about more: this waits for its turn.
  */
 void peer_expect_fault(void);
+/* How often the IOMMU has complained since boot. The kernel log says it less often. */
+unsigned long iommu_faults(void);
 /* A peer with a mapping; a failure fails the test. */
 int peer_of(int dmabuf, uint32_t kind, uint32_t delay_ms);
 
