@@ -201,9 +201,9 @@ static void gaudi_lease_scrub(struct gaudi_device *gdev)
 }
 
 /*
- * Returns whether there may be more to do. While the card is reset, and once it is removed, the state is not the worker's
- * to change. In the owned state it scrubs what the owner freed (which nobody maps: a mapped or exported block cannot be
- * freed), so that its memory comes back zero to him as well.
+ * Returns whether there may be more to do. While the card is reset, and once it is removed, the state is not the
+ * worker's to change. In the owned state it scrubs what the owner freed (which nobody maps: a mapped or exported block
+ * cannot be freed), so that its memory comes back zero to him as well.
  */
 static bool gaudi_lease_step(struct gaudi_device *gdev)
 {
