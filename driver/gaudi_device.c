@@ -171,7 +171,6 @@ void gaudi_device_remove(struct gaudi_device *gdev)
 
 	mutex_lock(&gdev->lock);
 	gaudi_lease_end_locked(gdev);
-	gaudi_revoke_all(gdev);
 	gaudi_lease_event(gdev, GAUDI_EVENT_REMOVE, "device was removed");
 	mutex_unlock(&gdev->lock);
 

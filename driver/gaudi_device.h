@@ -6,7 +6,7 @@
  * Lock order, outermost first:
  *
  *   1. gaudi_device.lock		state, lease, memory, addresses, list of exports
- *   2. dma-resv of one export		gaudi_export.revoked becomes true; map, pin, vmap and page faults
+ *   2. dma-resv of one export		gaudi_export.revoked becomes true; grants; map, pin, vmap and page faults
  *   3. i_mmap_rwsem			taken by unmap_mapping_range() when CPU mappings are zapped
  *   4. gaudi_owner_lock, gaudi_device_list_lock	spinlocks, leaves
  *
@@ -49,8 +49,10 @@ struct net;
 struct p2pdma_provider;
 struct pci_dev;
 struct phys_vec;
+struct pid;
 struct seq_file;
 struct sg_table;
+struct task_struct;
 struct vm_area_struct;
 
 /* Granule of allocation, of scrubbing, and of device addresses; INFO reports it as dram_page_size. */
@@ -81,7 +83,7 @@ struct gaudi_backend {
 	unsigned long (*pfn)(struct gaudi_device *gdev, u64 offset);
 };
 
-/* Who may use a lease. Embedded in struct gaudi_lease; fields are constant after open except @net. */
+/* A pod. Embedded in struct gaudi_lease and struct gaudi_grant; constant after init except @net and @dead. */
 struct gaudi_owner {
 	struct net *net;	/* weak; NULL once the namespace died; gaudi_owner_lock */
 	u64 cgroup;		/* id of the opener's cgroup if @net is the initial namespace, else 0 */
@@ -90,6 +92,7 @@ struct gaudi_owner {
 	unsigned int net_inum;
 	pid_t pid;		/* in the initial pid namespace */
 	char path[64];		/* of the cgroup, cut off */
+	void (*died)(struct gaudi_owner *owner);
 	struct list_head node;	/* gaudi_owner_list, gaudi_owner_lock */
 };
 
@@ -106,6 +109,7 @@ struct gaudi_lease {
 	struct xarray allocs;		/* handle -> struct gaudi_alloc; gaudi_device.lock */
 	struct xarray maps;		/* va >> PAGE_SHIFT -> struct gaudi_map; gaudi_device.lock */
 	struct drm_mm va;		/* gaudi_device.lock */
+	struct list_head exports;	/* until freed; gaudi_device.lock */
 	u64 allocated;
 };
 
@@ -121,6 +125,7 @@ struct gaudi_alloc {
 struct gaudi_map {
 	struct drm_mm_node node;
 	struct gaudi_alloc *alloc;
+	struct list_head exports;	/* made of it, until freed; gaudi_device.lock */
 };
 
 /* A piece of device memory inside an export. */
@@ -130,25 +135,47 @@ struct gaudi_range {
 	u64 len;
 };
 
+/*
+ * Another pod's right to one export. References: gaudi_export.grants while it lasts, every attachment and CPU mapping that
+ * was made under it, the work that ends it. It holds the export.
+ */
+struct gaudi_grant {
+	struct kref ref;
+	struct gaudi_export *exp;
+	struct gaudi_owner owner;
+	struct pid *pid;		/* it was given to last; dma-resv */
+	bool ended;			/* dma-resv */
+	struct list_head node;		/* gaudi_export.grants; dma-resv */
+	struct work_struct work;	/* ends it when its pod has died */
+};
+
 /* What the exporter knows of an attachment (dma_buf_attachment.priv). */
 struct gaudi_attachment {
+	struct gaudi_grant *grant;	/* NULL: the owner's own */
 	unsigned int holds;		/* mappings and pins; dma-resv */
+	bool pinned;			/* has pinned once; dma-resv */
 };
 
 /*
- * A dma-buf. References: the dma-buf itself and the fence waited for after revoke. It holds the drm device (memory
- * only) and its lease (memory only).
+ * A dma-buf. References: the dma-buf itself, the fence waited for after revoke, grants, who waits for its holds. It holds
+ * the drm device (memory only) and its lease (memory only).
  */
 struct gaudi_export {
 	struct kref ref;
+	u64 id;				/* never used again */
 	struct gaudi_device *gdev;
 	struct gaudi_lease *lease;
 	struct dma_buf *dmabuf;		/* NULL once released; gaudi_device.lock */
 	struct list_head node;		/* gaudi_device.exports, until freed */
+	struct list_head lease_node;	/* gaudi_lease.exports, until freed */
+	struct list_head map_node;	/* gaudi_map.exports, until that is unmapped; gaudi_device.lock */
 	u64 va;				/* of the mapping it was made of: an identity, the mapping may be gone */
+	u64 offset;			/* in that mapping */
 	u64 size;
 	bool revoked;			/* written under gaudi_device.lock and dma-resv */
 	atomic_t holds;			/* device mappings, pins, vmaps, fences waited for */
+	struct list_head grants;	/* dma-resv */
+	unsigned int nr_grants;
 	struct page *scratch;		/* what a vmap after revoke shows; dma-resv */
 	void *vaddr;			/* of the current vmap; dma-resv */
 	bool vmap_holds;		/* the current vmap shows device memory; dma-resv */
@@ -175,6 +202,7 @@ struct gaudi_device {
 	char reason[GAUDI_REASON_MAX];
 	struct gaudi_lease *lease;	/* set exactly while state is owned */
 	struct list_head exports;	/* of this lease and of former ones, until freed */
+	u64 exported;			/* bytes in exports that are not revoked; overlaps count twice */
 	struct gpu_buddy buddy;		/* its free memory is known to be zero */
 	struct list_head dirty;		/* blocks taken from buddy, to be scrubbed */
 	atomic64_t dirty_bytes;
@@ -188,7 +216,7 @@ struct gaudi_device {
 	bool scrubbing;			/* blocks are on the way from dirty to buddy */
 
 	atomic_t holds;			/* sum over all exports */
-	wait_queue_head_t wait;		/* state changed, memory was scrubbed */
+	wait_queue_head_t wait;		/* state changed, memory was scrubbed, an export is held no longer */
 	struct work_struct work;	/* the worker: gaudi_lease_work() */
 	struct delayed_work poll;	/* looks after the owner */
 	struct list_head node;		/* gaudi_device_list */
@@ -234,8 +262,9 @@ void gaudi_lease_poll(struct work_struct *work);
 void gaudi_lease_changed(struct gaudi_device *gdev);
 
 /* gaudi_owner.c */
-void gaudi_owner_init(struct gaudi_owner *owner);
+int gaudi_owner_init(struct gaudi_owner *owner, struct task_struct *task, void (*died)(struct gaudi_owner *));
 void gaudi_owner_done(struct gaudi_owner *owner);
+bool gaudi_owner_is_same(const struct gaudi_owner *a, const struct gaudi_owner *b);
 bool gaudi_owner_is_current(const struct gaudi_owner *owner);
 bool gaudi_owner_is_idle(struct gaudi_owner *owner);
 int gaudi_owner_register(void);
@@ -262,8 +291,20 @@ struct gaudi_export *gaudi_export_from_dmabuf(struct dma_buf *dmabuf);
 void gaudi_export_put(struct gaudi_export *exp);
 void gaudi_hold_get(struct gaudi_export *exp);
 void gaudi_hold_put(struct gaudi_export *exp);
-bool gaudi_export_busy(struct gaudi_lease *lease, u64 va);
-u64 gaudi_export_bytes(struct gaudi_device *gdev);
+bool gaudi_export_busy(struct gaudi_map *map);
+void gaudi_export_forget_map(struct gaudi_map *map);
+
+/* gaudi_grant.c */
+int gaudi_grant_check(struct gaudi_export *exp, struct gaudi_grant **grant);
+void gaudi_grant_get(struct gaudi_grant *grant);
+void gaudi_grant_put(struct gaudi_grant *grant);
+bool gaudi_grant_is_over(struct gaudi_export *exp, const struct gaudi_grant *grant);
+void gaudi_grant_drop_all(struct gaudi_export *exp, struct dma_buf *dmabuf);
+int gaudi_grant_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* gaudi_list.c */
+u32 gaudi_list_kind(struct dma_buf_attachment *attach);
+int gaudi_list_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
 /* gaudi_sgt.c */
 struct sg_table *gaudi_sgt_map(struct gaudi_export *exp, struct dma_buf_attachment *attach,
@@ -272,7 +313,7 @@ void gaudi_sgt_unmap(struct gaudi_export *exp, struct dma_buf_attachment *attach
 		     enum dma_data_direction dir);
 
 /* gaudi_revoke.c */
-void gaudi_revoke_all(struct gaudi_device *gdev);
+void gaudi_revoke_lease(struct gaudi_lease *lease);
 void gaudi_revoke_fence_work(struct work_struct *work);
 int gaudi_revoke_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 void gaudi_revoke_holder(struct gaudi_device *gdev, char *buf, size_t size);

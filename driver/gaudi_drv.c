@@ -145,7 +145,7 @@ static void gaudi_file_show_fdinfo(struct drm_printer *p, struct drm_file *file)
 	mutex_lock(&gdev->lock);
 	if (gf->lease && gf->lease == gdev->lease) {
 		allocated = gf->lease->allocated;
-		exported = gaudi_export_bytes(gdev);
+		exported = gdev->exported;
 	}
 	mutex_unlock(&gdev->lock);
 
@@ -237,6 +237,8 @@ static const struct drm_ioctl_desc gaudi_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(HL_INFO, gaudi_info_ioctl, 0),
 	DRM_IOCTL_DEF_DRV(HL_MEMORY, gaudi_mem_ioctl, 0),
 	DRM_IOCTL_DEF_DRV(GAUDI_P2P_REVOKE, gaudi_revoke_ioctl, 0),
+	DRM_IOCTL_DEF_DRV(GAUDI_P2P_GRANT, gaudi_grant_ioctl, 0),
+	DRM_IOCTL_DEF_DRV(GAUDI_P2P_LIST, gaudi_list_ioctl, 0),
 };
 
 const struct drm_driver gaudi_drm_driver = {

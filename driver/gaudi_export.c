@@ -18,12 +18,16 @@
 
 #include "gaudi_device.h"
 
+static atomic64_t gaudi_export_ids;
+
 static void gaudi_export_release_ref(struct kref *ref)
 {
 	struct gaudi_export *exp = container_of(ref, struct gaudi_export, ref);
 
 	mutex_lock(&exp->gdev->lock);
 	list_del(&exp->node);
+	list_del(&exp->lease_node);
+	list_del(&exp->map_node);
 	mutex_unlock(&exp->gdev->lock);
 	gaudi_lease_put(exp->lease);
 	drm_dev_put(&exp->gdev->drm);
@@ -48,52 +52,68 @@ void gaudi_hold_put(struct gaudi_export *exp)
 {
 	struct gaudi_device *gdev = exp->gdev;
 
-	atomic_dec(&exp->holds);
+	if (atomic_dec_and_test(&exp->holds) && wq_has_sleeper(&gdev->wait))
+		wake_up_all(&gdev->wait);
 	if (atomic_dec_and_test(&gdev->holds))
 		gaudi_device_kick(gdev);
 }
 
+/* Whether the importer is of a kind, and in a place, that can be served: the same for owners and grantees. */
+static int gaudi_export_admits(struct gaudi_device *gdev, struct dma_buf_attachment *attach)
+{
+	int idx, ret;
+
+	if (!dma_buf_attach_revocable(attach) && !READ_ONCE(gaudi_hold_nonrevocable))
+		return -EOPNOTSUPP;
+	/* Others, such as software RDMA, may attach for vmap; map will fail for them. */
+	if (!dev_is_pci(attach->dev))
+		return 0;
+	if (!gdev->pdev || !attach->peer2peer)
+		return -EOPNOTSUPP;
+	if (!drm_dev_enter(&gdev->drm, &idx))
+		return -ENODEV;
+	ret = pci_p2pdma_distance(gdev->pdev, attach->dev, false);
+	drm_dev_exit(idx);
+	return ret < 0 ? -EOPNOTSUPP : 0;
+}
+
 /*
  * Runs in the task that imports: its identity is checked here and nowhere later, since importers map from workers too.
- * A revoke may come at any time after; map and pin decide.
+ * A revoke or the end of a grant may come at any time after; map and pin decide.
  */
 static int gaudi_export_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 {
 	struct gaudi_export *exp = dmabuf->priv;
-	struct gaudi_device *gdev = exp->gdev;
 	struct gaudi_attachment *att;
-	int idx, ret;
+	struct gaudi_grant *grant;
+	int ret;
 
-	ret = gaudi_lease_check(exp->lease);
+	ret = gaudi_grant_check(exp, &grant);
 	if (ret)
 		return ret;
-	if (READ_ONCE(exp->revoked))
-		return -ENODEV;
-	if (!dma_buf_attach_revocable(attach) && !READ_ONCE(gaudi_hold_nonrevocable))
-		return -EOPNOTSUPP;
-
-	/* Others, such as software RDMA, may attach for vmap; map will fail for them. */
-	if (dev_is_pci(attach->dev)) {
-		if (!gdev->pdev || !attach->peer2peer)
-			return -EOPNOTSUPP;
-		if (!drm_dev_enter(&gdev->drm, &idx))
-			return -ENODEV;
-		ret = pci_p2pdma_distance(gdev->pdev, attach->dev, false);
-		drm_dev_exit(idx);
-		if (ret < 0)
-			return -EOPNOTSUPP;
-	}
-
+	ret = READ_ONCE(exp->revoked) ? -ENODEV : gaudi_export_admits(exp->gdev, attach);
+	if (ret)
+		goto err_grant;
 	att = kzalloc_obj(*att);
-	if (!att)
-		return -ENOMEM;
+	if (!att) {
+		ret = -ENOMEM;
+		goto err_grant;
+	}
+	att->grant = grant;
 	attach->priv = att;
 	return 0;
+
+err_grant:
+	gaudi_grant_put(grant);
+	return ret;
 }
 
 static void gaudi_export_detach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 {
-	kfree(attach->priv);
+	struct gaudi_attachment *att = attach->priv;
+
+	gaudi_grant_put(att->grant);
+	kfree(att);
 }
 
 static void gaudi_export_hold(struct dma_buf_attachment *attach)
@@ -115,13 +135,15 @@ static void gaudi_export_unhold(struct dma_buf_attachment *attach)
 static int gaudi_export_pin(struct dma_buf_attachment *attach)
 {
 	struct gaudi_export *exp = attach->dmabuf->priv;
+	struct gaudi_attachment *att = attach->priv;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
-	if (exp->revoked)
+	if (gaudi_grant_is_over(exp, att->grant))
 		return -ENODEV;
 	/* Who is no PCI device pins for vmap; refuse here what vmap cannot do, for a failing vmap leaves a splat. */
 	if (!dev_is_pci(attach->dev) && exp->gdev->pdev && exp->nr_ranges > 1 && !IS_ENABLED(CONFIG_VMAP_PFN))
 		return -EOPNOTSUPP;
+	att->pinned = true;
 	gaudi_export_hold(attach);
 	return 0;
 }
@@ -135,11 +157,12 @@ static void gaudi_export_unpin(struct dma_buf_attachment *attach)
 static struct sg_table *gaudi_export_map(struct dma_buf_attachment *attach, enum dma_data_direction dir)
 {
 	struct gaudi_export *exp = attach->dmabuf->priv;
+	struct gaudi_attachment *att = attach->priv;
 	struct sg_table *sgt;
 	int idx;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
-	if (exp->revoked)
+	if (gaudi_grant_is_over(exp, att->grant))
 		return ERR_PTR(-ENODEV);
 	if (!exp->gdev->pdev || !dev_is_pci(attach->dev) || !attach->peer2peer)
 		return ERR_PTR(-EOPNOTSUPP);
@@ -183,7 +206,10 @@ static void gaudi_export_release(struct dma_buf *dmabuf)
 
 	mutex_lock(&exp->gdev->lock);
 	exp->dmabuf = NULL;
+	if (!exp->revoked)
+		exp->gdev->exported -= exp->size;
 	mutex_unlock(&exp->gdev->lock);
+	gaudi_grant_drop_all(exp, dmabuf);
 	gaudi_export_put(exp);
 }
 
@@ -247,7 +273,7 @@ static unsigned int gaudi_export_ranges(struct gaudi_device *gdev, struct gaudi_
 	return n;
 }
 
-/* The export with its dma-buf, on the device's list; gdev->lock held, and size checked. */
+/* The export with its dma-buf, on all lists; gdev->lock held, and size checked. */
 static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct gaudi_map *map, u64 offset, u64 size,
 					     int mode)
 {
@@ -265,8 +291,11 @@ static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct g
 	kref_init(&exp->ref);
 	exp->nr_ranges = n;
 	gaudi_export_ranges(gdev, map->alloc, offset, size, exp->ranges);
+	exp->id = atomic64_inc_return(&gaudi_export_ids);
 	exp->va = map->node.start;
+	exp->offset = offset;
 	exp->size = size;
+	INIT_LIST_HEAD(&exp->grants);
 	INIT_DELAYED_WORK(&exp->fence_work, gaudi_revoke_fence_work);
 	exp->gdev = gdev;
 	drm_dev_get(&gdev->drm);
@@ -287,6 +316,9 @@ static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct g
 	}
 	exp->dmabuf = dmabuf;
 	list_add_tail(&exp->node, &gdev->exports);
+	list_add_tail(&exp->lease_node, &lease->exports);
+	list_add_tail(&exp->map_node, &map->exports);
+	gdev->exported += size;
 	return exp;
 }
 
@@ -341,17 +373,15 @@ int gaudi_export_fd(struct gaudi_lease *lease, u64 va, u64 offset, u64 size, u32
 	return fd;
 }
 
-/* Whether somebody can reach, or could still map, an export of the mapping at @va. */
-bool gaudi_export_busy(struct gaudi_lease *lease, u64 va)
+/* Whether somebody can reach, or could still map, an export of the mapping. */
+bool gaudi_export_busy(struct gaudi_map *map)
 {
 	struct gaudi_export *exp;
 
-	lockdep_assert_held(&lease->gdev->lock);
-	list_for_each_entry(exp, &lease->gdev->exports, node) {
+	list_for_each_entry(exp, &map->exports, map_node) {
 		struct file *file;
 
-		if (exp->lease != lease || exp->va != va)
-			continue;
+		lockdep_assert_held(&exp->gdev->lock);
 		if (atomic_read(&exp->holds))
 			return true;
 		if (exp->revoked || !exp->dmabuf)
@@ -366,15 +396,13 @@ bool gaudi_export_busy(struct gaudi_lease *lease, u64 va)
 	return false;
 }
 
-/* Bytes in exports that are not revoked; overlaps count twice. */
-u64 gaudi_export_bytes(struct gaudi_device *gdev)
+/* The mapping goes; exports of it that are not freed yet no longer belong to any. */
+void gaudi_export_forget_map(struct gaudi_map *map)
 {
-	struct gaudi_export *exp;
-	u64 sum = 0;
+	struct gaudi_export *exp, *next;
 
-	lockdep_assert_held(&gdev->lock);
-	list_for_each_entry(exp, &gdev->exports, node)
-		if (!exp->revoked && exp->dmabuf)
-			sum += exp->size;
-	return sum;
+	list_for_each_entry_safe(exp, next, &map->exports, map_node) {
+		lockdep_assert_held(&exp->gdev->lock);
+		list_del_init(&exp->map_node);
+	}
 }

@@ -78,16 +78,26 @@ void gaudi_lease_end_locked(struct gaudi_device *gdev)
 	gdev->last_open_ms = ktime_ms_delta(ktime_get(), lease->opened);
 	gaudi_lease_event(gdev, GAUDI_EVENT_END, "");
 
-	gaudi_revoke_all(gdev);
+	gaudi_revoke_lease(lease);
 	gaudi_va_done(lease);
 	gaudi_mem_free_all(lease);
 	queue_work(gaudi_wq, &gdev->work);
 	gaudi_lease_put(lease);
 }
 
+/* In the cleanup of a namespace: only the worker ends leases. */
+static void gaudi_lease_owner_died(struct gaudi_owner *owner)
+{
+	struct gaudi_lease *lease = container_of(owner, struct gaudi_lease, owner);
+
+	queue_work(gaudi_wq, &lease->gdev->work);
+}
+
 /* Returns 0; -EAGAIN when the device is about to become free; or what open() answers. */
 static int gaudi_lease_take(struct gaudi_device *gdev, struct gaudi_lease *lease)
 {
+	int ret;
+
 	lockdep_assert_held(&gdev->lock);
 	if (gaudi_device_is_gone(gdev))
 		return -ENODEV;
@@ -107,9 +117,12 @@ static int gaudi_lease_take(struct gaudi_device *gdev, struct gaudi_lease *lease
 		break;
 	}
 
+	/* A task that is inside open() has its namespaces. */
+	ret = gaudi_owner_init(&lease->owner, current, gaudi_lease_owner_died);
+	if (ret)
+		return ret;
 	gaudi_va_init(lease);
 	kref_get(&lease->ref);
-	gaudi_owner_init(&lease->owner);
 	lease->opened = ktime_get();
 	gdev->lease = lease;
 	gdev->opens++;
@@ -167,6 +180,7 @@ int gaudi_lease_open(struct gaudi_device *gdev, struct gaudi_file *gf, bool nonb
 	lease->gdev = gdev;
 	xa_init_flags(&lease->allocs, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 	xa_init_flags(&lease->maps, XA_FLAGS_ACCOUNT);
+	INIT_LIST_HEAD(&lease->exports);
 
 	ret = gaudi_lease_wait_and_take(gdev, lease, nonblock);
 	if (ret) {

@@ -43,10 +43,10 @@ static vm_fault_t gaudi_mmap_insert(struct vm_area_struct *vma, struct gaudi_exp
 	return vmf_insert_pfn(vma, addr, gaudi_mmap_pfn(exp, (u64)pgoff << PAGE_SHIFT));
 }
 
-static vm_fault_t gaudi_mmap_fault(struct vm_fault *vmf)
+/* Access as the owner (@grant NULL) or under a grant. */
+static vm_fault_t gaudi_mmap_fill(struct vm_fault *vmf, struct gaudi_export *exp, struct gaudi_grant *grant)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct gaudi_export *exp = vma->vm_private_data;
 	struct dma_resv *resv = exp->dmabuf->resv;
 	pgoff_t first, last, i;
 	vm_fault_t ret;
@@ -60,7 +60,7 @@ static vm_fault_t gaudi_mmap_fault(struct vm_fault *vmf)
 
 	dma_resv_lock(resv, NULL);
 	ret = VM_FAULT_SIGBUS;
-	if (!exp->revoked) {
+	if (!gaudi_grant_is_over(exp, grant)) {
 		ret = gaudi_mmap_insert(vma, exp, vmf->pgoff);
 		for (i = first; ret == VM_FAULT_NOPAGE && i < last; i++)
 			if (i != vmf->pgoff && gaudi_mmap_insert(vma, exp, i) != VM_FAULT_NOPAGE)
@@ -70,22 +70,43 @@ static vm_fault_t gaudi_mmap_fault(struct vm_fault *vmf)
 	return ret;
 }
 
+static vm_fault_t gaudi_mmap_fault(struct vm_fault *vmf)
+{
+	return gaudi_mmap_fill(vmf, vmf->vma->vm_private_data, NULL);
+}
+
 static const struct vm_operations_struct gaudi_mmap_ops = {
 	.fault = gaudi_mmap_fault,
 };
 
-/* Called by the dma-buf core with mmap_lock held, in the mapping task. */
-int gaudi_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
+/* Mappings made under a grant keep it, wherever fork, split and mremap take them. */
+static void gaudi_mmap_grant_open(struct vm_area_struct *vma)
 {
-	struct gaudi_export *exp = dmabuf->priv;
-	unsigned long end;
-	int ret;
+	gaudi_grant_get(vma->vm_private_data);
+}
 
-	if (!READ_ONCE(gaudi_cpu_mmap))
-		return -EACCES;
-	ret = gaudi_lease_check(exp->lease);
-	if (ret)
-		return ret;
+static void gaudi_mmap_grant_close(struct vm_area_struct *vma)
+{
+	gaudi_grant_put(vma->vm_private_data);
+}
+
+static vm_fault_t gaudi_mmap_grant_fault(struct vm_fault *vmf)
+{
+	struct gaudi_grant *grant = vmf->vma->vm_private_data;
+
+	return gaudi_mmap_fill(vmf, grant->exp, grant);
+}
+
+static const struct vm_operations_struct gaudi_mmap_grant_ops = {
+	.open = gaudi_mmap_grant_open,
+	.close = gaudi_mmap_grant_close,
+	.fault = gaudi_mmap_grant_fault,
+};
+
+static int gaudi_mmap_check(struct gaudi_export *exp, struct vm_area_struct *vma)
+{
+	unsigned long end;
+
 	if (READ_ONCE(exp->revoked))
 		return -ENODEV;
 	if (check_add_overflow(vma->vm_pgoff, vma_pages(vma), &end) || end > exp->size >> PAGE_SHIFT)
@@ -94,17 +115,42 @@ int gaudi_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	/* Other drivers hand their own files' mappings on to here; what counts is the mode of ours. */
-	if (!(dmabuf->file->f_mode & FMODE_WRITE)) {
+	if (!(exp->dmabuf->file->f_mode & FMODE_WRITE)) {
 		if (vma->vm_flags & VM_WRITE)
 			return -EACCES;
 		vm_flags_clear(vma, VM_MAYWRITE);
+	}
+	return 0;
+}
+
+/* Called by the dma-buf core with mmap_lock held, in the mapping task. */
+int gaudi_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
+{
+	struct gaudi_export *exp = dmabuf->priv;
+	struct gaudi_grant *grant;
+	int ret;
+
+	if (!READ_ONCE(gaudi_cpu_mmap))
+		return -EACCES;
+	ret = gaudi_grant_check(exp, &grant);
+	if (ret)
+		return ret;
+	ret = gaudi_mmap_check(exp, vma);
+	if (ret) {
+		gaudi_grant_put(grant);
+		return ret;
 	}
 
 	vm_flags_set(vma, VM_IO | VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	if (exp->gdev->pdev)
 		vma->vm_page_prot = pgprot_writecombine(vma->vm_page_prot);
-	vma->vm_private_data = exp;
-	vma->vm_ops = &gaudi_mmap_ops;
+	if (grant) {
+		vma->vm_private_data = grant;
+		vma->vm_ops = &gaudi_mmap_grant_ops;
+	} else {
+		vma->vm_private_data = exp;
+		vma->vm_ops = &gaudi_mmap_ops;
+	}
 	return 0;
 }
 

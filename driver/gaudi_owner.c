@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who owns a lease: the opener's network namespace, which is the pod. In the initial namespace (host network) it is
- * the opener's cgroup.
+ * Who owns a lease, or was granted an export: a network namespace, which is the pod. In the initial namespace (host
+ * network) it is a cgroup.
  */
 #include <linux/cgroup.h>
 #include <linux/nsproxy.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/task.h>
 #include <net/net_namespace.h>
 
 #include "gaudi_device.h"
 
-/* Owners of living leases. */
+/* Owners of living leases, and grantees. */
 static LIST_HEAD(gaudi_owner_list);
 static DEFINE_SPINLOCK(gaudi_owner_lock);
 
@@ -21,18 +22,33 @@ static u64 gaudi_owner_current_cgroup(void)
 	return cgroup_id(task_dfl_cgroup(current));
 }
 
-/* The calling task becomes the owner. */
-void gaudi_owner_init(struct gaudi_owner *owner)
+/**
+ * gaudi_owner_init - make the pod of a task the owner
+ * @owner: zeroed
+ * @task: any task, referenced
+ * @died: called once when the namespace has died, under a spinlock; may be NULL
+ *
+ * Returns 0, for gaudi_owner_done() later, or -ESRCH: the task has left its namespaces, it exits.
+ */
+int gaudi_owner_init(struct gaudi_owner *owner, struct task_struct *task, void (*died)(struct gaudi_owner *))
 {
-	struct net *net = current->nsproxy->net_ns;
+	struct net *net = NULL;
 
+	task_lock(task);
+	if (task->nsproxy)
+		net = get_net(task->nsproxy->net_ns);
+	task_unlock(task);
+	if (!net)
+		return -ESRCH;
+
+	owner->died = died;
 	owner->net_inum = net->ns.inum;
-	owner->pid = task_tgid_nr(current);
+	owner->pid = task_tgid_nr(task);
 	if (net_eq(net, &init_net)) {
 		struct cgroup *cgrp;
 
 		rcu_read_lock();
-		cgrp = task_dfl_cgroup(current);
+		cgrp = task_dfl_cgroup(task);
 		/* Ids are never used again, so the cgroup itself need not be kept. */
 		owner->cgroup = cgroup_id(cgrp);
 		owner->cgroup_root = !cgroup_parent(cgrp);
@@ -43,14 +59,25 @@ void gaudi_owner_init(struct gaudi_owner *owner)
 	owner->net = net;
 	list_add(&owner->node, &gaudi_owner_list);
 	spin_unlock(&gaudi_owner_lock);
+	/* If this was the last reference, the exit hook finds the owner on the list. */
+	put_net(net);
+	return 0;
 }
 
-/* The lease is over; idempotent only through its caller. */
+/* Idempotent only through its caller. */
 void gaudi_owner_done(struct gaudi_owner *owner)
 {
 	spin_lock(&gaudi_owner_lock);
 	list_del(&owner->node);
 	spin_unlock(&gaudi_owner_lock);
+}
+
+/* Whether both are the same pod; a dead one is nobody. Both are between init and done. */
+bool gaudi_owner_is_same(const struct gaudi_owner *a, const struct gaudi_owner *b)
+{
+	struct net *net = READ_ONCE(a->net);
+
+	return net && net == READ_ONCE(b->net) && a->cgroup == b->cgroup;
 }
 
 /*
@@ -81,8 +108,8 @@ bool gaudi_owner_is_idle(struct gaudi_owner *owner)
 }
 
 /*
- * A namespace dies. Its leases answer -ENODEV from here on; the worker ends them, because importers' callbacks have no
- * place inside the cleanup of a namespace.
+ * A namespace dies. Its leases answer -ENODEV and its grants -EPERM from here on; a worker ends them, because importers'
+ * callbacks have no place inside the cleanup of a namespace.
  */
 static void __net_exit gaudi_owner_net_exit(struct net *net)
 {
@@ -90,13 +117,12 @@ static void __net_exit gaudi_owner_net_exit(struct net *net)
 
 	spin_lock(&gaudi_owner_lock);
 	list_for_each_entry(owner, &gaudi_owner_list, node) {
-		struct gaudi_lease *lease = container_of(owner, struct gaudi_lease, owner);
-
 		if (owner->net != net)
 			continue;
 		WRITE_ONCE(owner->dead, true);
 		WRITE_ONCE(owner->net, NULL);
-		queue_work(gaudi_wq, &lease->gdev->work);
+		if (owner->died)
+			owner->died(owner);
 	}
 	spin_unlock(&gaudi_owner_lock);
 }

@@ -109,6 +109,7 @@ static bool gaudi_revoke_export(struct gaudi_export *exp)
 
 	dma_resv_lock(dmabuf->resv, NULL);
 	WRITE_ONCE(exp->revoked, true);
+	exp->gdev->exported -= exp->size;
 	dma_buf_invalidate_mappings(dmabuf);
 	gaudi_revoke_watch(exp, file);
 	dma_resv_unlock(dmabuf->resv);
@@ -119,81 +120,152 @@ static bool gaudi_revoke_export(struct gaudi_export *exp)
 	return true;
 }
 
-/* Every export of the device; gdev->lock held. */
-void gaudi_revoke_all(struct gaudi_device *gdev)
+/* Every export of the lease, which ends; gdev->lock held. */
+void gaudi_revoke_lease(struct gaudi_lease *lease)
 {
 	struct gaudi_export *exp;
 
-	lockdep_assert_held(&gdev->lock);
-	list_for_each_entry(exp, &gdev->exports, node)
+	lockdep_assert_held(&lease->gdev->lock);
+	list_for_each_entry(exp, &lease->exports, lease_node)
 		gaudi_revoke_export(exp);
 }
 
-static void gaudi_revoke_one(struct gaudi_export *exp, struct gaudi_p2p_revoke *args)
+/* One call of REVOKE. */
+struct gaudi_revoke {
+	struct gaudi_lease *lease;
+	struct gaudi_p2p_revoke *args;
+	struct gaudi_export *exp;	/* the one asked for by its file, referenced */
+	struct gaudi_export *held;	/* the first one asked for that somebody holds, referenced */
+};
+
+/*
+ * Calls @fn for each export asked for, with gdev->lock held. They are looked up anew each time, so that a call that waits
+ * keeps nothing from being freed. Returns 0, -ENODEV (lease ended), -EINVAL (no mapping at the address).
+ */
+static int gaudi_revoke_each(struct gaudi_revoke *rev, void (*fn)(struct gaudi_revoke *rev, struct gaudi_export *exp))
+{
+	struct gaudi_export *exp;
+	struct gaudi_map *map;
+
+	guard(mutex)(&rev->lease->gdev->lock);
+	if (rev->lease->ended)
+		return -ENODEV;
+
+	switch (rev->args->flags) {
+	case GAUDI_P2P_REVOKE_FD:
+		fn(rev, rev->exp);
+		break;
+	case GAUDI_P2P_REVOKE_ADDR:
+		map = gaudi_va_find(rev->lease, rev->args->addr);
+		if (!map)
+			return -EINVAL;
+		list_for_each_entry(exp, &map->exports, map_node)
+			fn(rev, exp);
+		break;
+	default:
+		list_for_each_entry(exp, &rev->lease->exports, lease_node)
+			fn(rev, exp);
+	}
+	return 0;
+}
+
+static void gaudi_revoke_one(struct gaudi_revoke *rev, struct gaudi_export *exp)
 {
 	if (gaudi_revoke_export(exp))
-		args->revoked++;
-	if (atomic_read(&exp->holds))
-		args->held++;
+		rev->args->revoked++;
 }
 
-static int gaudi_revoke_fd(struct gaudi_lease *lease, struct gaudi_p2p_revoke *args)
+/* An export made after the revocation is not asked for. */
+static void gaudi_revoke_look(struct gaudi_revoke *rev, struct gaudi_export *exp)
 {
-	struct gaudi_export *exp;
-	struct dma_buf *dmabuf;
-	int ret = 0;
+	if (!exp->revoked || !atomic_read(&exp->holds))
+		return;
+	rev->args->held++;
+	if (!rev->held) {
+		kref_get(&exp->ref);
+		rev->held = exp;
+	}
+}
 
-	dmabuf = dma_buf_get(args->fd);
+/* Until nobody holds what was revoked, the time is over, or a signal comes. Says in @args->held which of these it was. */
+static int gaudi_revoke_wait(struct gaudi_revoke *rev)
+{
+	long left = msecs_to_jiffies(rev->args->timeout_ms);
+	struct gaudi_lease *lease = rev->lease;
+	int ret;
+
+	for (;;) {
+		rev->args->held = 0;
+		rev->held = NULL;
+		ret = gaudi_revoke_each(rev, gaudi_revoke_look);
+		if (!rev->held)
+			return ret == -EINVAL ? 0 : ret;	/* unmapped meanwhile: held by nobody */
+		if (left <= 0)
+			break;
+		left = wait_event_interruptible_timeout(lease->gdev->wait,
+							!atomic_read(&rev->held->holds) || READ_ONCE(lease->ended),
+							left);
+		gaudi_export_put(rev->held);
+	}
+	gaudi_export_put(rev->held);
+	return 0;
+}
+
+static int gaudi_revoke_args(const struct gaudi_p2p_revoke *args)
+{
+	if (args->pad || args->reserved[0] || args->reserved[1])
+		return -EINVAL;
+
+	switch (args->flags) {
+	case GAUDI_P2P_REVOKE_FD:
+		return args->addr ? -EINVAL : 0;
+	case GAUDI_P2P_REVOKE_ADDR:
+		return args->fd ? -EINVAL : 0;
+	case GAUDI_P2P_REVOKE_ALL:
+		return args->fd || args->addr ? -EINVAL : 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* The file itself is let go before the wait, so that REVOKE keeps no dma-buf alive. */
+static int gaudi_revoke_file(struct gaudi_revoke *rev)
+{
+	struct dma_buf *dmabuf = dma_buf_get(rev->args->fd);
+	struct gaudi_export *exp;
+	int ret = -EINVAL;
+
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
-
-	mutex_lock(&lease->gdev->lock);
 	exp = gaudi_export_from_dmabuf(dmabuf);
-	if (!exp || exp->lease != lease)
-		ret = -EINVAL;
-	else if (lease->ended)
-		ret = -ENODEV;
-	else
-		gaudi_revoke_one(exp, args);
-	mutex_unlock(&lease->gdev->lock);
+	if (exp && exp->lease == rev->lease) {
+		kref_get(&exp->ref);
+		rev->exp = exp;
+		ret = gaudi_revoke_each(rev, gaudi_revoke_one);
+	}
 	dma_buf_put(dmabuf);
 	return ret;
-}
-
-static int gaudi_revoke_many(struct gaudi_lease *lease, struct gaudi_p2p_revoke *args)
-{
-	bool all = args->flags == GAUDI_P2P_REVOKE_ALL;
-	struct gaudi_export *exp;
-
-	guard(mutex)(&lease->gdev->lock);
-	if (lease->ended)
-		return -ENODEV;
-	if (!all && !gaudi_va_find(lease, args->addr))
-		return -EINVAL;
-	list_for_each_entry(exp, &lease->gdev->exports, node)
-		if (exp->lease == lease && (all || exp->va == args->addr))
-			gaudi_revoke_one(exp, args);
-	return 0;
 }
 
 int gaudi_revoke_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct gaudi_file *gf = file->driver_priv;
-	struct gaudi_p2p_revoke *args = data;
+	struct gaudi_revoke rev = { .lease = gf->lease, .args = data };
+	int ret;
 
-	if (args->revoked || args->held || args->reserved[0] || args->reserved[1])
-		return -EINVAL;
-
-	switch (args->flags) {
-	case GAUDI_P2P_REVOKE_FD:
-		return args->addr ? -EINVAL : gaudi_revoke_fd(gf->lease, args);
-	case GAUDI_P2P_REVOKE_ADDR:
-		return args->fd ? -EINVAL : gaudi_revoke_many(gf->lease, args);
-	case GAUDI_P2P_REVOKE_ALL:
-		return args->fd || args->addr ? -EINVAL : gaudi_revoke_many(gf->lease, args);
-	default:
-		return -EINVAL;
-	}
+	ret = gaudi_revoke_args(rev.args);
+	if (ret)
+		return ret;
+	rev.args->revoked = 0;
+	if (rev.args->flags == GAUDI_P2P_REVOKE_FD)
+		ret = gaudi_revoke_file(&rev);
+	else
+		ret = gaudi_revoke_each(&rev, gaudi_revoke_one);
+	if (!ret)
+		ret = gaudi_revoke_wait(&rev);
+	if (rev.exp)
+		gaudi_export_put(rev.exp);
+	return ret;
 }
 
 /* One importer that holds @exp, by the name of its device; false if none can be named now. */

@@ -57,7 +57,7 @@ static ssize_t exported_bytes_show(struct device *dev, struct device_attribute *
 	u64 bytes = 0;
 
 	scoped_cond_guard(mutex_intr, return -EINTR, &gdev->lock)
-		bytes = gaudi_export_bytes(gdev);
+		bytes = gdev->exported;
 	return sysfs_emit(buf, "%llu\n", bytes);
 }
 static DEVICE_ATTR_RO(exported_bytes);

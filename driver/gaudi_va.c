@@ -23,6 +23,7 @@ static void gaudi_va_drop(struct gaudi_lease *lease, struct gaudi_map *map)
 {
 	xa_erase(&lease->maps, map->node.start >> PAGE_SHIFT);
 	drm_mm_remove_node(&map->node);
+	gaudi_export_forget_map(map);
 	map->alloc->maps--;
 	kfree(map);
 }
@@ -85,6 +86,7 @@ int gaudi_va_map(struct gaudi_lease *lease, u64 handle, u64 hint, bool force, u6
 	map = kzalloc_obj(*map, GFP_KERNEL_ACCOUNT);
 	if (!map)
 		return -ENOMEM;
+	INIT_LIST_HEAD(&map->exports);
 
 	mutex_lock(&lease->gdev->lock);
 	if (lease->ended) {
@@ -124,7 +126,7 @@ int gaudi_va_unmap(struct gaudi_lease *lease, u64 va)
 	if (lease->ended)
 		return -ENODEV;
 	map = gaudi_va_find(lease, va);
-	if (!map || gaudi_export_busy(lease, va))
+	if (!map || gaudi_export_busy(map))
 		return -EINVAL;
 	gaudi_va_drop(lease, map);
 	return 0;

@@ -236,6 +236,36 @@ int card_revoke_all(int fd)
 	return ioctl(fd, DRM_IOCTL_GAUDI_P2P_REVOKE, &args) ? -errno : (int)args.revoked;
 }
 
+int card_revoke_wait(int fd, uint32_t timeout_ms)
+{
+	struct gaudi_p2p_revoke args = { .flags = GAUDI_P2P_REVOKE_ALL, .timeout_ms = timeout_ms };
+
+	return ioctl(fd, DRM_IOCTL_GAUDI_P2P_REVOKE, &args) ? -errno : (int)args.held;
+}
+
+int card_grant(int fd, int dmabuf, int pidfd)
+{
+	struct gaudi_p2p_grant args = { .fd = dmabuf, .pidfd = pidfd };
+
+	return ioctl(fd, DRM_IOCTL_GAUDI_P2P_GRANT, &args) ? -errno : 0;
+}
+
+int card_take_back(int fd, int dmabuf, int pidfd)
+{
+	struct gaudi_p2p_grant args = { .flags = GAUDI_P2P_GRANT_TAKE_BACK, .fd = dmabuf, .pidfd = pidfd };
+
+	return ioctl(fd, DRM_IOCTL_GAUDI_P2P_GRANT, &args) ? -errno : (int)args.held;
+}
+
+int card_list(int fd, struct gaudi_p2p_export *entries, uint32_t room)
+{
+	struct gaudi_p2p_list args = { .entries = (uintptr_t)entries,
+				       .entry_size = sizeof(*entries),
+				       .count = room };
+
+	return ioctl(fd, DRM_IOCTL_GAUDI_P2P_LIST, &args) ? -errno : (int)args.count;
+}
+
 void card_buffer_make(struct card_buffer *buffer, unsigned int card, uint64_t size)
 {
 	buffer->size = size;

@@ -41,6 +41,14 @@ int card_map(int fd, uint64_t handle, uint64_t *ret_va);
 int card_unmap(int fd, uint64_t va);
 int card_export(int fd, uint64_t va, uint64_t offset, uint64_t size);
 int card_revoke_all(int fd);
+/* All at once, waiting at most so long. How many are still held, or -errno. */
+int card_revoke_wait(int fd, uint32_t timeout_ms);
+/* For the pod of a process. card_take_back: how many of its importers still hold. */
+int card_grant(int fd, int dmabuf, int pidfd);
+int card_take_back(int fd, int dmabuf, int pidfd);
+/* How many entries there are; the first @room of them are written. */
+struct gaudi_p2p_export;
+int card_list(int fd, struct gaudi_p2p_export *entries, uint32_t room);
 
 /* Open, allocate, map, export in one go; a failure fails the test. */
 struct card_buffer {

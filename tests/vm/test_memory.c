@@ -238,7 +238,7 @@ TEST(revoke_refuses_what_it_does_not_know, .driver = EMULATED)
 	CHECK_EQ(REVOKE(.flags = 8), -EINVAL);
 	CHECK_EQ(REVOKE(.flags = GAUDI_P2P_REVOKE_ALL | GAUDI_P2P_REVOKE_FD), -EINVAL);
 	CHECK_EQ(REVOKE(.flags = GAUDI_P2P_REVOKE_ALL, .reserved = { 0, 1 }), -EINVAL);
-	CHECK_EQ(REVOKE(.flags = GAUDI_P2P_REVOKE_ALL, .held = 1), -EINVAL);
+	CHECK_EQ(REVOKE(.flags = GAUDI_P2P_REVOKE_ALL, .pad = 1), -EINVAL);
 	CHECK_EQ(REVOKE(.flags = GAUDI_P2P_REVOKE_ALL, .addr = 1), -EINVAL);
 	CHECK_EQ(REVOKE(.flags = GAUDI_P2P_REVOKE_FD, .fd = other), -EINVAL);
 	CHECK_EQ(REVOKE(.flags = GAUDI_P2P_REVOKE_FD, .fd = 9999), -EBADF);

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the owner is told of his exports and their importers. Entries are gathered under the locks and copied out after.
+ */
+#include <linux/dma-buf.h>
+#include <linux/dma-resv.h>
+#include <linux/file.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#include <drm/drm_file.h>
+
+#include <gaudi_p2p.h>
+
+#include "gaudi_device.h"
+
+struct gaudi_list {
+	struct gaudi_p2p_export *entries;
+	u32 room;	/* entries allocated */
+	u32 limit;	/* entries that the caller wants */
+	u32 count;	/* entries there are, also beyond @limit */
+	bool no_memory;
+};
+
+/* One of GAUDI_P2P_IMPORTER_*; dma-resv held. */
+u32 gaudi_list_kind(struct dma_buf_attachment *attach)
+{
+	const struct gaudi_attachment *att = attach->priv;
+
+	if (!dma_buf_attach_revocable(attach))
+		return GAUDI_P2P_IMPORTER_PINNED;
+	return att->pinned ? GAUDI_P2P_IMPORTER_PINNED_REVOCABLE : GAUDI_P2P_IMPORTER_DYNAMIC;
+}
+
+static bool gaudi_list_grow(struct gaudi_list *list)
+{
+	u32 room = min(max(list->room * 2, 64u), list->limit);
+	struct gaudi_p2p_export *entries;
+
+	entries = kvrealloc(list->entries, array_size(room, sizeof(*entries)), GFP_KERNEL_ACCOUNT);
+	if (!entries)
+		return false;
+	list->entries = entries;
+	list->room = room;
+	return true;
+}
+
+static void gaudi_list_add(struct gaudi_list *list, struct gaudi_export *exp, u32 kind, u32 holds, const char *importer)
+{
+	struct gaudi_p2p_export *entry;
+
+	if (list->count++ >= list->limit || list->no_memory)
+		return;
+	if (list->count > list->room && !gaudi_list_grow(list)) {
+		list->no_memory = true;
+		return;
+	}
+	entry = &list->entries[list->count - 1];
+	memset(entry, 0, sizeof(*entry));
+	entry->id = exp->id;
+	entry->addr = exp->va;
+	entry->offset = exp->offset;
+	entry->size = exp->size;
+	entry->state = exp->revoked ? GAUDI_P2P_EXPORT_REVOKED : GAUDI_P2P_EXPORT_LIVE;
+	entry->kind = kind;
+	entry->holds = holds;
+	strscpy(entry->importer, importer);
+}
+
+/* gdev->lock held. */
+static void gaudi_list_export(struct gaudi_list *list, struct gaudi_export *exp)
+{
+	struct dma_buf *dmabuf = exp->dmabuf;
+	struct file *file = dmabuf ? get_file_active(&dmabuf->file) : NULL;
+	u32 before = list->count, known = 0, all;
+	struct dma_buf_attachment *attach;
+
+	if (file) {
+		dma_resv_lock(dmabuf->resv, NULL);
+		list_for_each_entry(attach, &dmabuf->attachments, node) {
+			const struct gaudi_attachment *att = attach->priv;
+
+			gaudi_list_add(list, exp, gaudi_list_kind(attach), att->holds, dev_name(attach->dev));
+			known += att->holds;
+		}
+		if (exp->vmap_holds) {
+			gaudi_list_add(list, exp, GAUDI_P2P_IMPORTER_KERNEL, 1, "");
+			known++;
+		}
+	}
+	/* What is held by none of these is held for fences; that alone may outlive the file, and end at any moment. */
+	all = atomic_read(&exp->holds);
+	if (all > known)
+		gaudi_list_add(list, exp, GAUDI_P2P_IMPORTER_FENCE, all - known, "");
+	if (file) {
+		if (list->count == before)
+			gaudi_list_add(list, exp, GAUDI_P2P_IMPORTER_NONE, 0, "");
+		dma_resv_unlock(dmabuf->resv);
+		fput(file);
+	}
+}
+
+int gaudi_list_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct gaudi_file *gf = file->driver_priv;
+	struct gaudi_lease *lease = gf->lease;
+	struct gaudi_p2p_list *args = data;
+	struct gaudi_list list = { .limit = args->count };
+	struct gaudi_export *exp;
+	int ret = 0;
+
+	if (args->entry_size != sizeof(*list.entries) || args->pad || args->pad2 || args->reserved[0] || args->reserved[1])
+		return -EINVAL;
+
+	mutex_lock(&lease->gdev->lock);
+	if (lease->ended)
+		ret = -ENODEV;
+	else
+		list_for_each_entry(exp, &lease->exports, lease_node)
+			gaudi_list_export(&list, exp);
+	mutex_unlock(&lease->gdev->lock);
+
+	if (list.no_memory)
+		ret = -ENOMEM;
+	if (!ret && copy_to_user(u64_to_user_ptr(args->entries), list.entries,
+				 array_size(min(list.count, list.limit), sizeof(*list.entries))))
+		ret = -EFAULT;
+	kvfree(list.entries);
+	args->count = list.count;
+	return ret;
+}
