@@ -133,7 +133,8 @@ static pci_ers_result_t gaudi_emulated_error_detected(struct pci_dev *pdev, pci_
 		gaudi_device_reset_prepare(gdev, "the PCI bus is recovering from an error");
 		return PCI_ERS_RESULT_NEED_RESET;
 	default:
-		gaudi_device_reset_failed(gdev, "the PCI bus did not recover from an error: reset or bind the device again");
+		gaudi_device_reset_failed(gdev,
+					  "the PCI bus did not recover from an error: reset or bind the device again");
 		return PCI_ERS_RESULT_DISCONNECT;
 	}
 }

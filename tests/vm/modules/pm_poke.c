@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Suspends and resumes one PCI device, for tests only: a suspend of the whole machine would take the guest's channels to
- * the host with it. Write a PCI address to the parameter `suspend` or `resume`.
+ * Suspends and resumes one PCI device, for tests only: a suspend of the whole machine would take the guest's channels
+ * to the host with it. Write a PCI address to the parameter `suspend` or `resume`.
  */
 #include <linux/device.h>
 #include <linux/module.h>
