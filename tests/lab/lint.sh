@@ -48,10 +48,13 @@ lint_checkpatch_ready() {
 lint_checkpatch() {
 	local files
 	mapfile -t files < <(cd "$LAB_ROOT" && git ls-files 'driver/*.[ch]' 'tests/vm/modules/*.[ch]' 'tests/lab/soft-roce/kernel/*.[ch]')
-	# Its exit status is that of its findings, the wrong ones too.
 	# shellcheck disable=SC2086 # a list of words
-	(cd "$LAB_ROOT" && printf '%s\n' "${files[@]}" |
-		xargs -P "$(nproc)" -n 4 perl "$(lint_checkpatch_path)/checkpatch.pl" $LINT_CHECKPATCH --file || true) |
+	{
+		cd "$LAB_ROOT" || exit
+		# Its exit status is that of its findings, the wrong ones too.
+		printf '%s\n' "${files[@]}" |
+			xargs -P "$(nproc)" -n 4 perl "$(lint_checkpatch_path)/checkpatch.pl" $LINT_CHECKPATCH --file || true
+	} |
 		awk -v wrong="$LINT_WRONG" 'BEGIN { n = split(wrong, line, "\n") }
 			{ for (i = 1; i <= n; i++)
 				if (split(line[i], w, " ") > 2 && match($0, "^" w[1] ":[0-9]+: [A-Z]+:(" w[2] "):")) next }
