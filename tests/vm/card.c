@@ -19,6 +19,7 @@
 #define ACCEL "/sys/class/accel"
 #define PCI "/sys/bus/pci/devices"
 #define DRIVER "/sys/bus/pci/drivers/gaudi_p2p"
+#define EDU_DRIVER "/sys/bus/pci/drivers/edu_peer"
 
 /* The port of card i has device number 0x1i in every topology (machine.py), and the card is the device below it. */
 static bool card_is_below(unsigned int card, const char *path)
@@ -266,6 +267,22 @@ int card_list(int fd, struct gaudi_p2p_export *entries, uint32_t room)
 	return ioctl(fd, DRM_IOCTL_GAUDI_P2P_LIST, &args) ? -errno : (int)args.count;
 }
 
+unsigned int card_fragment(int fd, uint64_t piece)
+{
+	uint64_t first, second = 0;
+	unsigned int pieces = 0;
+	int r;
+
+	/* What is allocated one after the other, in pairs, are the halves of one block; handles count from 1. */
+	while (!(r = card_alloc(fd, piece, 0, &first)) && !(r = card_alloc(fd, piece, 0, &second)))
+		pieces++;
+	CHECK_EQ(r, -ENOMEM);
+	CHECK_EQ(second, 2 * pieces);
+	for (second = 2; second <= 2 * pieces; second += 2)
+		CHECK_EQ(card_free(fd, second), 0);
+	return pieces;
+}
+
 void card_buffer_make(struct card_buffer *buffer, unsigned int card, uint64_t size)
 {
 	buffer->size = size;
@@ -284,6 +301,25 @@ int peer_open(void)
 
 	CHECK_MSG(fd >= 0, "no /dev/edu_peer: %s", strerror(errno));
 	return fd;
+}
+
+void peer_pci(char *buffer, size_t size)
+{
+	DIR *dir = opendir(EDU_DRIVER);
+	struct dirent *entry;
+
+	CHECK(dir);
+	buffer[0] = 0;
+	while ((entry = readdir(dir)))
+		if (strchr(entry->d_name, ':'))
+			snprintf(buffer, size, "%s", entry->d_name);
+	closedir(dir);
+	CHECK_MSG(buffer[0], "edu_peer drives no device");
+}
+
+int peer_bind(const char *pci, bool bind)
+{
+	return vm_write(bind ? EDU_DRIVER "/bind" : EDU_DRIVER "/unbind", pci);
 }
 
 int peer_attach(int peer, int dmabuf, uint32_t kind, uint32_t delay_ms)
@@ -342,22 +378,6 @@ void peer_state(int peer, struct edu_peer_state *state)
 	CHECK_EQ(ioctl(peer, EDU_PEER_STATE, state), 0);
 }
 
-void peer_expect_fault(void)
-{
-	static const char stamp[] = "/tmp/last-fault";
-	char text[32];
-	int fd;
-
-	if (vm_read(stamp, text, sizeof(text)) > 0)
-		while (vm_now() < strtod(text, NULL) + 6)
-			vm_sleep(0.1);
-	host_expect_log("DMAR:.*PTE (Read|Write) access is not set");
-	snprintf(text, sizeof(text), "%.1f", vm_now());
-	fd = open(stamp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	CHECK_EQ(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-	close(fd);
-}
-
 unsigned long iommu_faults(void)
 {
 	FILE *f = fopen("/proc/interrupts", "re");
@@ -378,6 +398,20 @@ unsigned long iommu_faults(void)
 	fclose(f);
 	CHECK_MSG(found, "there is no interrupt of an IOMMU");
 	return sum;
+}
+
+static unsigned long faults_before;
+
+static void check_fault(void)
+{
+	WAIT_FOR(iommu_faults() > faults_before, 10);
+}
+
+void peer_expect_fault(void)
+{
+	host_allow_log("DMAR:");
+	faults_before = iommu_faults();
+	vm_at_end(check_fault);
 }
 
 int peer_of(int dmabuf, uint32_t kind, uint32_t delay_ms)

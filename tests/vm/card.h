@@ -50,6 +50,12 @@ int card_take_back(int fd, int dmabuf, int pidfd);
 struct gaudi_p2p_export;
 int card_list(int fd, struct gaudi_p2p_export *entries, uint32_t room);
 
+/*
+ * Leaves half of the card's memory free in pieces of that size (a power of two) with no two of them side by side, and
+ * allocated what is between them. Returns the number of free pieces; a failure fails the test.
+ */
+unsigned int card_fragment(int fd, uint64_t piece);
+
 /* Open, allocate, map, export in one go; a failure fails the test. */
 struct card_buffer {
 	int fd; /* of the accel node */
@@ -62,6 +68,9 @@ void card_buffer_make(struct card_buffer *buffer, unsigned int card, uint64_t si
 
 /* --- the peer (edu): 0 or -errno ----------------------------------------- */
 int peer_open(void);
+/* PCI address of the peer's device, while it is bound; binds and unbinds it. */
+void peer_pci(char *buffer, size_t size);
+int peer_bind(const char *pci, bool bind);
 int peer_attach(int peer, int dmabuf, uint32_t kind, uint32_t delay_ms);
 /* That many attachments, which are then mapped, unmapped and detached together. */
 int peer_attach_many(int peer, int dmabuf, uint32_t kind, uint32_t delay_ms, uint32_t count);
@@ -74,12 +83,12 @@ int peer_signal(int peer);
 int peer_write(int peer, uint64_t offset, const void *data, uint32_t len);
 int peer_read(int peer, uint64_t offset, void *data, uint32_t len);
 void peer_state(int peer, struct edu_peer_state *state);
-/*
- * From here on a DMA of the peer runs into the IOMMU, and the kernel log must say so. The
- * kernel reports five faults in five seconds and keeps quiet about more: this waits for its turn.
- */
+/* From here to its end the test must see the IOMMU stop a DMA of the peer. */
 void peer_expect_fault(void);
-/* How often the IOMMU has complained since boot. The kernel log says it less often. */
+/*
+ * How often the IOMMU has complained since boot, by its interrupts: the kernel log has two or three faults in five seconds
+ * and is quiet about more.
+ */
 unsigned long iommu_faults(void);
 /* A peer with a mapping; a failure fails the test. */
 int peer_of(int dmabuf, uint32_t kind, uint32_t delay_ms);

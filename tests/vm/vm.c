@@ -65,6 +65,13 @@ void vm_note(const char *format, ...)
 	fflush(stdout);
 }
 
+static void (*at_end)(void);
+
+void vm_at_end(void (*check)(void))
+{
+	at_end = check;
+}
+
 /* The host passes it as a word that the kernel does not know, and the kernel hands those to init as environment. */
 bool vm_long(void)
 {
@@ -262,6 +269,8 @@ static int run_test(const struct vm_test *test)
 		if (!test->initial_netns && unshare(CLONE_NEWNET))
 			vm_fail(__FILE__, __LINE__, "no network namespace: %s", strerror(errno));
 		test->run();
+		if (at_end)
+			at_end();
 		fflush(stdout);
 		_exit(0);
 	}

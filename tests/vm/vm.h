@@ -64,6 +64,8 @@ void vm_fail(const char *file, int line, const char *format, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
 /* Ends the test as skipped: it cannot run here, and why. */
 void vm_skip(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+/* The function is called when the test has returned, and may still fail it. */
+void vm_at_end(void (*check)(void));
 /* A line in the evidence. */
 void vm_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
