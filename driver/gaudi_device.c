@@ -99,7 +99,7 @@ struct gaudi_device *gaudi_device_create(struct device *dev, const struct gaudi_
 	INIT_WORK(&gdev->work, gaudi_lease_work);
 	/* Others may kick it as soon as it is on the list; nothing runs before register enables it. */
 	disable_work(&gdev->work);
-	INIT_DELAYED_WORK(&gdev->poll, gaudi_lease_poll);
+	INIT_WORK(&gdev->owner_died, gaudi_lease_owner_died_work);
 	ret = drmm_mutex_init(&gdev->drm, &gdev->lock);
 	if (ret)
 		return ERR_PTR(ret);
@@ -175,7 +175,7 @@ void gaudi_device_remove(struct gaudi_device *gdev)
 	mutex_unlock(&gdev->lock);
 
 	wake_up_all(&gdev->wait);
-	disable_delayed_work_sync(&gdev->poll);
+	disable_work_sync(&gdev->owner_died);
 	disable_work_sync(&gdev->work);
 }
 

@@ -63,8 +63,6 @@ struct vm_area_struct;
 /* Memory is scrubbed in steps of this size; between two of them unplug may come. */
 #define GAUDI_SCRUB_CHUNK	SZ_1M
 #define GAUDI_REASON_MAX	96
-/* How often a living lease is checked for an owner that only sockets keep alive. */
-#define GAUDI_OWNER_POLL	HZ
 
 struct gaudi_device;
 
@@ -136,8 +134,8 @@ struct gaudi_range {
 };
 
 /*
- * Another pod's right to one export. References: gaudi_export.grants while it lasts, every attachment and CPU mapping that
- * was made under it, the work that ends it. It holds the export.
+ * Another pod's right to one export. References: gaudi_export.grants while it lasts, every attachment and CPU mapping
+ * that was made under it, the work that ends it. It holds the export.
  */
 struct gaudi_grant {
 	struct kref ref;
@@ -157,8 +155,8 @@ struct gaudi_attachment {
 };
 
 /*
- * A dma-buf. References: the dma-buf itself, the fence waited for after revoke, grants, who waits for its holds. It holds
- * the drm device (memory only) and its lease (memory only).
+ * A dma-buf. References: the dma-buf itself, the fence waited for after revoke, grants, who waits for its holds. It
+ * holds the drm device (memory only) and its lease (memory only).
  */
 struct gaudi_export {
 	struct kref ref;
@@ -218,7 +216,7 @@ struct gaudi_device {
 	atomic_t holds;			/* sum over all exports */
 	wait_queue_head_t wait;		/* state changed, memory was scrubbed, an export is held no longer */
 	struct work_struct work;	/* the worker: gaudi_lease_work() */
-	struct delayed_work poll;	/* looks after the owner */
+	struct work_struct owner_died;	/* ends the lease */
 	struct list_head node;		/* gaudi_device_list */
 };
 
@@ -258,7 +256,7 @@ int gaudi_lease_check(struct gaudi_lease *lease);
 void gaudi_lease_put(struct gaudi_lease *lease);
 void gaudi_lease_event(struct gaudi_device *gdev, enum gaudi_event event, const char *reason);
 void gaudi_lease_work(struct work_struct *work);
-void gaudi_lease_poll(struct work_struct *work);
+void gaudi_lease_owner_died_work(struct work_struct *work);
 void gaudi_lease_changed(struct gaudi_device *gdev);
 
 /* gaudi_owner.c */

@@ -85,12 +85,12 @@ void gaudi_lease_end_locked(struct gaudi_device *gdev)
 	gaudi_lease_put(lease);
 }
 
-/* In the cleanup of a namespace: only the worker ends leases. */
+/* In the cleanup of a namespace, under a spinlock. */
 static void gaudi_lease_owner_died(struct gaudi_owner *owner)
 {
 	struct gaudi_lease *lease = container_of(owner, struct gaudi_lease, owner);
 
-	queue_work(gaudi_wq, &lease->gdev->work);
+	queue_work(gaudi_wq, &lease->gdev->owner_died);
 }
 
 /* Returns 0; -EAGAIN when the device is about to become free; or what open() answers. */
@@ -127,8 +127,6 @@ static int gaudi_lease_take(struct gaudi_device *gdev, struct gaudi_lease *lease
 	gdev->lease = lease;
 	gdev->opens++;
 	gaudi_lease_event(gdev, GAUDI_EVENT_OPEN, "");
-	if (!lease->owner.cgroup)
-		mod_delayed_work(gaudi_wq, &gdev->poll, GAUDI_OWNER_POLL);
 	return 0;
 }
 
@@ -251,24 +249,18 @@ void gaudi_lease_work(struct work_struct *work)
 	struct gaudi_device *gdev = container_of(work, struct gaudi_device, work);
 
 	mutex_lock(&gdev->lock);
-	if (gdev->lease && READ_ONCE(gdev->lease->owner.dead))
-		gaudi_lease_end_locked(gdev);
 	while (gaudi_lease_step(gdev))
 		;
 	mutex_unlock(&gdev->lock);
 }
 
-/* Ends a lease whose namespace has no task, no file and no mount left, but is kept from dying by sockets elsewhere. */
-void gaudi_lease_poll(struct work_struct *work)
+/* Apart from the worker, which may be in the middle of a long scrub. */
+void gaudi_lease_owner_died_work(struct work_struct *work)
 {
-	struct gaudi_device *gdev = container_of(to_delayed_work(work), struct gaudi_device, poll);
+	struct gaudi_device *gdev = container_of(work, struct gaudi_device, owner_died);
 
 	mutex_lock(&gdev->lock);
-	if (gdev->lease && !gdev->lease->owner.cgroup) {
-		if (gaudi_owner_is_idle(&gdev->lease->owner))
-			gaudi_lease_end_locked(gdev);
-		else
-			queue_delayed_work(gaudi_wq, &gdev->poll, GAUDI_OWNER_POLL);
-	}
+	if (gdev->lease && READ_ONCE(gdev->lease->owner.dead))
+		gaudi_lease_end_locked(gdev);
 	mutex_unlock(&gdev->lock);
 }

@@ -12,9 +12,15 @@
 
 #include "gaudi_device.h"
 
+/* How often it is looked for owners that only sockets keep alive. */
+#define GAUDI_OWNER_POLL	HZ
+
 /* Owners of living leases, and grantees. */
 static LIST_HEAD(gaudi_owner_list);
 static DEFINE_SPINLOCK(gaudi_owner_lock);
+
+static void gaudi_owner_poll(struct work_struct *work);
+static DECLARE_DELAYED_WORK(gaudi_owner_poll_work, gaudi_owner_poll);
 
 static u64 gaudi_owner_current_cgroup(void)
 {
@@ -59,6 +65,7 @@ int gaudi_owner_init(struct gaudi_owner *owner, struct task_struct *task, void (
 	owner->net = net;
 	list_add(&owner->node, &gaudi_owner_list);
 	spin_unlock(&gaudi_owner_lock);
+	queue_delayed_work(gaudi_wq, &gaudi_owner_poll_work, GAUDI_OWNER_POLL);
 	/* If this was the last reference, the exit hook finds the owner on the list. */
 	put_net(net);
 	return 0;
@@ -93,38 +100,58 @@ bool gaudi_owner_is_current(const struct gaudi_owner *owner)
 	return !owner->cgroup || owner->cgroup == gaudi_owner_current_cgroup();
 }
 
+static bool gaudi_owner_is_idle_locked(const struct gaudi_owner *owner)
+{
+	lockdep_assert_held(&gaudi_owner_lock);
+	return !owner->net || !ns_ref_active_read(owner->net);
+}
+
 /*
  * Whether no task lives in the namespace, and no file or mount names it. Sockets that were passed elsewhere may keep
  * such a namespace from dying; they shall not keep the device.
  */
 bool gaudi_owner_is_idle(struct gaudi_owner *owner)
 {
-	bool idle;
-
-	spin_lock(&gaudi_owner_lock);
-	idle = !owner->net || !ns_ref_active_read(owner->net);
-	spin_unlock(&gaudi_owner_lock);
-	return idle;
+	guard(spinlock)(&gaudi_owner_lock);
+	return gaudi_owner_is_idle_locked(owner);
 }
 
 /*
- * A namespace dies. Its leases answer -ENODEV and its grants -EPERM from here on; a worker ends them, because importers'
- * callbacks have no place inside the cleanup of a namespace.
+ * Leases answer -ENODEV and grants -EPERM from here on; workers end them, because importers' callbacks have no place in
+ * the cleanup of a namespace.
  */
+static void gaudi_owner_dies(struct gaudi_owner *owner)
+{
+	lockdep_assert_held(&gaudi_owner_lock);
+	if (owner->dead)
+		return;
+	WRITE_ONCE(owner->dead, true);
+	WRITE_ONCE(owner->net, NULL);
+	if (owner->died)
+		owner->died(owner);
+}
+
 static void __net_exit gaudi_owner_net_exit(struct net *net)
 {
 	struct gaudi_owner *owner;
 
-	spin_lock(&gaudi_owner_lock);
-	list_for_each_entry(owner, &gaudi_owner_list, node) {
-		if (owner->net != net)
-			continue;
-		WRITE_ONCE(owner->dead, true);
-		WRITE_ONCE(owner->net, NULL);
-		if (owner->died)
-			owner->died(owner);
-	}
-	spin_unlock(&gaudi_owner_lock);
+	guard(spinlock)(&gaudi_owner_lock);
+	list_for_each_entry(owner, &gaudi_owner_list, node)
+		if (owner->net == net)
+			gaudi_owner_dies(owner);
+}
+
+/* As long as there is somebody to look after. */
+static void gaudi_owner_poll(struct work_struct *work)
+{
+	struct gaudi_owner *owner;
+
+	guard(spinlock)(&gaudi_owner_lock);
+	list_for_each_entry(owner, &gaudi_owner_list, node)
+		if (!owner->cgroup && gaudi_owner_is_idle_locked(owner))
+			gaudi_owner_dies(owner);
+	if (!list_empty(&gaudi_owner_list))
+		queue_delayed_work(gaudi_wq, &gaudi_owner_poll_work, GAUDI_OWNER_POLL);
 }
 
 static struct pernet_operations gaudi_owner_net_ops = {
@@ -139,4 +166,5 @@ int gaudi_owner_register(void)
 void gaudi_owner_unregister(void)
 {
 	unregister_pernet_device(&gaudi_owner_net_ops);
+	cancel_delayed_work_sync(&gaudi_owner_poll_work);
 }
