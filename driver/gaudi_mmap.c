@@ -193,6 +193,23 @@ static void *gaudi_vmap_frames(struct gaudi_export *exp)
 }
 
 /*
+ * The core hands one mapping to all importers and does not say which of them asks, so this is decided for all of them:
+ * at least one must be attached that may still reach the memory. Who pins first, as he should, is asked there.
+ */
+static bool gaudi_vmap_allowed(struct gaudi_export *exp)
+{
+	struct dma_buf_attachment *attach;
+
+	list_for_each_entry(attach, &exp->dmabuf->attachments, node) {
+		const struct gaudi_attachment *att = attach->priv;
+
+		if (!gaudi_grant_is_over(exp, att->grant))
+			return true;
+	}
+	return false;
+}
+
+/*
  * After revoke, a caller that did not pin first gets a page of nothing, over and over: the core warns when vmap fails,
  * and a program must not be able to provoke that.
  */
@@ -219,7 +236,7 @@ int gaudi_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 	bool iomem = false;
 
 	dma_resv_assert_held(dmabuf->resv);
-	if (exp->revoked) {
+	if (!gaudi_vmap_allowed(exp)) {
 		exp->vaddr = gaudi_vmap_scratch(exp);
 	} else if (!gdev->pdev) {
 		exp->vaddr = gaudi_vmap_pages(exp);
@@ -233,7 +250,7 @@ int gaudi_vmap(struct dma_buf *dmabuf, struct iosys_map *map)
 	if (!exp->vaddr)
 		return -ENOMEM;
 
-	if (!exp->revoked) {
+	if (!exp->scratch) {
 		exp->vmap_holds = true;
 		gaudi_hold_get(exp);
 	}
