@@ -146,6 +146,7 @@ int gaudi_device_register(struct gaudi_device *gdev, u64 size)
 	if (!gaudi_device_has_ghost(gdev))
 		gaudi_lease_event(gdev, GAUDI_EVENT_LET_GO, "");
 	mutex_unlock(&gdev->lock);
+	gaudi_debugfs_add(gdev);
 	ret = drm_dev_register(&gdev->drm, 0);
 	if (ret)
 		return ret;

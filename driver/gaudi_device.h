@@ -300,6 +300,9 @@ bool gaudi_grant_is_over(struct gaudi_export *exp, const struct gaudi_grant *gra
 void gaudi_grant_drop_all(struct gaudi_export *exp, struct dma_buf *dmabuf);
 int gaudi_grant_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 
+/* gaudi_debugfs.c */
+void gaudi_debugfs_add(struct gaudi_device *gdev);
+
 /* gaudi_list.c */
 u32 gaudi_list_kind(struct dma_buf_attachment *attach);
 int gaudi_list_ioctl(struct drm_device *drm, void *data, struct drm_file *file);

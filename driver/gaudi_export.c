@@ -16,7 +16,10 @@
 
 #include <drm/drm_drv.h>
 
+#include <gaudi_p2p.h>
+
 #include "gaudi_device.h"
+#include "gaudi_trace.h"
 
 static atomic64_t gaudi_export_ids;
 
@@ -77,6 +80,25 @@ static int gaudi_export_admits(struct gaudi_device *gdev, struct dma_buf_attachm
 	return ret < 0 ? -EOPNOTSUPP : 0;
 }
 
+static int gaudi_export_attach_as(struct gaudi_export *exp, struct dma_buf_attachment *attach,
+				  struct gaudi_grant *grant)
+{
+	struct gaudi_attachment *att;
+	int ret;
+
+	if (READ_ONCE(exp->revoked))
+		return -ENODEV;
+	ret = gaudi_export_admits(exp->gdev, attach);
+	if (ret)
+		return ret;
+	att = kzalloc_obj(*att);
+	if (!att)
+		return -ENOMEM;
+	att->grant = grant;
+	attach->priv = att;
+	return 0;
+}
+
 /*
  * Runs in the task that imports: its identity is checked here and nowhere later, since importers map from workers too.
  * A revoke or the end of a grant may come at any time after; map and pin decide.
@@ -84,27 +106,16 @@ static int gaudi_export_admits(struct gaudi_device *gdev, struct dma_buf_attachm
 static int gaudi_export_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 {
 	struct gaudi_export *exp = dmabuf->priv;
-	struct gaudi_attachment *att;
 	struct gaudi_grant *grant;
 	int ret;
 
 	ret = gaudi_grant_check(exp, &grant);
+	if (!ret)
+		ret = gaudi_export_attach_as(exp, attach, grant);
+	trace_gaudi_attach(exp, dev_name(attach->dev), dma_buf_attach_revocable(attach) ?
+			   GAUDI_P2P_IMPORTER_DYNAMIC : GAUDI_P2P_IMPORTER_PINNED, grant, ret);
 	if (ret)
-		return ret;
-	ret = READ_ONCE(exp->revoked) ? -ENODEV : gaudi_export_admits(exp->gdev, attach);
-	if (ret)
-		goto err_grant;
-	att = kzalloc_obj(*att);
-	if (!att) {
-		ret = -ENOMEM;
-		goto err_grant;
-	}
-	att->grant = grant;
-	attach->priv = att;
-	return 0;
-
-err_grant:
-	gaudi_grant_put(grant);
+		gaudi_grant_put(grant);
 	return ret;
 }
 
@@ -204,6 +215,7 @@ static void gaudi_export_release(struct dma_buf *dmabuf)
 {
 	struct gaudi_export *exp = dmabuf->priv;
 
+	trace_gaudi_release(exp);
 	mutex_lock(&exp->gdev->lock);
 	exp->dmabuf = NULL;
 	if (!exp->revoked)
@@ -319,6 +331,7 @@ static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct g
 	list_add_tail(&exp->lease_node, &lease->exports);
 	list_add_tail(&exp->map_node, &map->exports);
 	gdev->exported += size;
+	trace_gaudi_export(exp);
 	return exp;
 }
 

@@ -19,6 +19,7 @@
 #include <gaudi_p2p.h>
 
 #include "gaudi_device.h"
+#include "gaudi_trace.h"
 
 static void gaudi_grant_release(struct kref *ref)
 {
@@ -83,7 +84,7 @@ int gaudi_grant_check(struct gaudi_export *exp, struct gaudi_grant **ret_grant)
  * The first half of the end: nothing new, and importers are told to let go. The caller zaps CPU mappings after it has
  * dropped the dma-resv. Returns false if the grant had ended before.
  */
-static bool gaudi_grant_end(struct gaudi_grant *grant, struct dma_buf *dmabuf)
+static bool gaudi_grant_end(struct gaudi_grant *grant, struct dma_buf *dmabuf, const char *why)
 {
 	struct dma_buf_attachment *attach;
 
@@ -97,6 +98,7 @@ static bool gaudi_grant_end(struct gaudi_grant *grant, struct dma_buf *dmabuf)
 		if (att->grant == grant && dma_buf_attach_revocable(attach))
 			attach->importer_ops->invalidate_mappings(attach);
 	}
+	trace_gaudi_grant(grant->exp, &grant->owner, why);
 	if (!list_empty(&grant->node)) {
 		list_del_init(&grant->node);
 		grant->exp->nr_grants--;
@@ -126,7 +128,7 @@ static void gaudi_grant_work(struct work_struct *work)
 		bool ended;
 
 		dma_resv_lock(dmabuf->resv, NULL);
-		ended = gaudi_grant_end(grant, dmabuf);
+		ended = gaudi_grant_end(grant, dmabuf, "pod-died");
 		dma_resv_unlock(dmabuf->resv);
 		if (ended)
 			gaudi_grant_zap(dmabuf);
@@ -152,7 +154,7 @@ void gaudi_grant_drop_all(struct gaudi_export *exp, struct dma_buf *dmabuf)
 
 	dma_resv_lock(dmabuf->resv, NULL);
 	list_for_each_entry_safe(grant, next, &exp->grants, node)
-		gaudi_grant_end(grant, dmabuf);
+		gaudi_grant_end(grant, dmabuf, "release");
 	dma_resv_unlock(dmabuf->resv);
 }
 
@@ -232,6 +234,7 @@ static int gaudi_grant_give(struct gaudi_export *exp, struct pid *pid)
 		kref_get(&grant->ref);
 		list_add_tail(&grant->node, &exp->grants);
 		exp->nr_grants++;
+		trace_gaudi_grant(exp, &grant->owner, "give");
 	}
 unlock:
 	dma_resv_unlock(resv);
@@ -246,7 +249,8 @@ static bool gaudi_grant_is_for(const struct gaudi_grant *grant, const struct pid
 }
 
 /* Ends what there is for the pod. Returns whether there was a grant, or still is an importer that holds. */
-static bool gaudi_grant_end_for(struct gaudi_export *exp, const struct pid *pid, const struct gaudi_owner *who, u32 *held)
+static bool gaudi_grant_end_for(struct gaudi_export *exp, const struct pid *pid, const struct gaudi_owner *who,
+				u32 *held)
 {
 	struct dma_buf *dmabuf = exp->dmabuf;
 	struct gaudi_grant *grant, *next;
@@ -256,7 +260,7 @@ static bool gaudi_grant_end_for(struct gaudi_export *exp, const struct pid *pid,
 	dma_resv_lock(dmabuf->resv, NULL);
 	list_for_each_entry_safe(grant, next, &exp->grants, node)
 		if (gaudi_grant_is_for(grant, pid, who))
-			ended |= gaudi_grant_end(grant, dmabuf);
+			ended |= gaudi_grant_end(grant, dmabuf, "take-back");
 	*held = 0;
 	list_for_each_entry(attach, &dmabuf->attachments, node) {
 		struct gaudi_attachment *att = attach->priv;

@@ -13,6 +13,7 @@
 #include <drm/drm_drv.h>
 
 #include "gaudi_device.h"
+#include "gaudi_trace.h"
 
 /* Wake who waits for a state or for scrubbed memory; gdev->lock held. */
 void gaudi_lease_changed(struct gaudi_device *gdev)
@@ -34,6 +35,7 @@ void gaudi_lease_event(struct gaudi_device *gdev, enum gaudi_event event, const 
 	strscpy(gdev->reason, reason, sizeof(gdev->reason));
 	if (gdev->state == next)
 		return;
+	trace_gaudi_lease(gdev, gdev->state, next, event, reason);
 	WRITE_ONCE(gdev->state, next);
 	gaudi_lease_changed(gdev);
 	gaudi_sysfs_uevent(gdev);

@@ -111,7 +111,8 @@ int gaudi_list_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 	struct gaudi_export *exp;
 	int ret = 0;
 
-	if (args->entry_size != sizeof(*list.entries) || args->pad || args->pad2 || args->reserved[0] || args->reserved[1])
+	if (args->entry_size != sizeof(*list.entries) || args->pad || args->pad2 || args->reserved[0] ||
+	    args->reserved[1])
 		return -EINVAL;
 
 	mutex_lock(&lease->gdev->lock);

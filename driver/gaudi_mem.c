@@ -14,6 +14,7 @@
 #include <drm/drm_managed.h>
 
 #include "gaudi_device.h"
+#include "gaudi_trace.h"
 
 static void gaudi_mem_release(struct drm_device *drm, void *data)
 {
@@ -151,10 +152,12 @@ int gaudi_mem_alloc(struct gaudi_lease *lease, u64 size, bool contiguous, u64 *h
 	}
 	lease->allocated += alloc->size;
 	*handle = alloc->handle;
+	trace_gaudi_alloc(gdev, alloc->handle, alloc->size, contiguous, 0);
 	mutex_unlock(&gdev->lock);
 	return 0;
 
 err_free:
+	trace_gaudi_alloc(gdev, 0, alloc->size, contiguous, ret);
 	mutex_unlock(&gdev->lock);
 	kfree(alloc);
 	return ret;
@@ -165,6 +168,7 @@ static void gaudi_mem_make_dirty(struct gaudi_lease *lease, struct gaudi_alloc *
 	struct gaudi_device *gdev = lease->gdev;
 
 	lockdep_assert_held(&gdev->lock);
+	trace_gaudi_free(gdev, alloc->handle, alloc->size);
 	atomic64_add(alloc->size, &gdev->dirty_bytes);
 	list_splice_tail_init(&alloc->blocks, &gdev->dirty);
 	lease->allocated -= alloc->size;
@@ -209,11 +213,14 @@ static int gaudi_mem_scrub_range(struct gaudi_device *gdev, u64 offset, u64 len)
 {
 	while (len) {
 		size_t n = min_t(u64, len, GAUDI_SCRUB_CHUNK);
+		u64 start;
 		int idx, ret;
 
 		if (READ_ONCE(gdev->resetting) || !drm_dev_enter(&gdev->drm, &idx))
 			return -ENODEV;
+		start = ktime_get_ns();
 		ret = gdev->backend->zero(gdev, offset, n);
+		trace_gaudi_scrub(gdev, offset, n, ktime_get_ns() - start, ret);
 		drm_dev_exit(idx);
 		if (ret)
 			return -EIO;

@@ -18,6 +18,7 @@
 #include <gaudi_p2p.h>
 
 #include "gaudi_device.h"
+#include "gaudi_trace.h"
 
 /* How long after an allocation failed it is tried again. */
 #define GAUDI_REVOKE_RETRY	(HZ / 10)
@@ -117,6 +118,7 @@ static bool gaudi_revoke_export(struct gaudi_export *exp)
 	/* Faults see "revoked" from here on. */
 	unmap_mapping_range(file->f_mapping, 0, 0, 1);
 	fput(file);
+	trace_gaudi_revoke(exp);
 	return true;
 }
 
@@ -139,8 +141,8 @@ struct gaudi_revoke {
 };
 
 /*
- * Calls @fn for each export asked for, with gdev->lock held. They are looked up anew each time, so that a call that waits
- * keeps nothing from being freed. Returns 0, -ENODEV (lease ended), -EINVAL (no mapping at the address).
+ * Calls @fn for each export asked for, with gdev->lock held. They are looked up anew each time, so that a call that
+ * waits keeps nothing from being freed. Returns 0, -ENODEV (lease ended), -EINVAL (no mapping at the address).
  */
 static int gaudi_revoke_each(struct gaudi_revoke *rev, void (*fn)(struct gaudi_revoke *rev, struct gaudi_export *exp))
 {
@@ -187,7 +189,7 @@ static void gaudi_revoke_look(struct gaudi_revoke *rev, struct gaudi_export *exp
 	}
 }
 
-/* Until nobody holds what was revoked, the time is over, or a signal comes. Says in @args->held which of these it was. */
+/* Until nobody holds what was revoked (@args->held is 0), the time is over, or a signal comes. */
 static int gaudi_revoke_wait(struct gaudi_revoke *rev)
 {
 	long left = msecs_to_jiffies(rev->args->timeout_ms);

@@ -60,6 +60,7 @@ struct gaudi_p2p_revoke {
 	__u32 pad;
 	__u64 reserved[2];
 };
+
 GAUDI_P2P_ASSERT(sizeof(struct gaudi_p2p_revoke) == 48);
 GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_revoke, addr) == 8);
 GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_revoke, timeout_ms) == 16);
@@ -76,8 +77,8 @@ GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_revoke, reserved) == 32);
  * @flags: in: 0 or GAUDI_P2P_GRANT_TAKE_BACK
  * @fd: in: dma-buf file of the caller's lease; stays the caller's
  * @pidfd: in: pidfd of a process (or thread) of the other pod; stays the caller's
- * @held: out: with GAUDI_P2P_GRANT_TAKE_BACK, how many of the pod's importers still map the export because they cannot
- *	revoke or have not unmapped yet; else 0
+ * @held: out: with GAUDI_P2P_GRANT_TAKE_BACK, how many of the pod's importers still map the export because they
+ *	cannot revoke or have not unmapped yet; else 0
  * @reserved: must be zero
  *
  * The pod is the network namespace of the process at the moment of the call; in the initial network namespace it is
@@ -85,16 +86,16 @@ GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_revoke, reserved) == 32);
  * refuses to the owner it refuses to them. They can neither pass the grant on, nor revoke, nor export, nor use the
  * accel file. The pod gets the dma-buf file by other ways, such as a socket. Granting twice is one grant.
  *
- * The grant ends when it is taken back, with the export, with the lease, and when the pod's network namespace dies. Then
- * this pod's importers are told to let go and can map no more (-ENODEV), its CPU mappings are gone (SIGBUS), also those
- * that children inherited, and new attachments and mappings are refused (-EPERM). Others are not touched.
+ * The grant ends when it is taken back, with the export, with the lease, and when the pod's network namespace dies.
+ * Then this pod's importers are told to let go and can map no more (-ENODEV), its CPU mappings are gone (SIGBUS), also
+ * those that children inherited, and new attachments and mappings are refused (-EPERM). Others are not touched.
  *
  * To take back, @pidfd is the one that the grant was made with, even if that process is gone, or one of any process of
- * the pod. Taking back again tells @held again as long as it is more than 0, then -ENOENT. Work that importers announced
- * by fences is not counted here.
+ * the pod. Taking back again tells @held again as long as it is more than 0, then -ENOENT. Work that importers
+ * announced by fences is not counted here.
  *
- * Errors: -EBADF: @fd is not open, @pidfd is no pidfd; -EINVAL: flags, a field that must be zero, @fd is no dma-buf of the
- * caller's own lease; -ESRCH: the process is gone; -EPERM: the process is in the root cgroup of the initial network
+ * Errors: -EBADF: @fd is not open, @pidfd is no pidfd; -EINVAL: flags, a field that must be zero, @fd is no dma-buf of
+ * the caller's own lease; -ESRCH: the process is gone; -EPERM: the process is in the root cgroup of the initial network
  * namespace, where pods cannot be told apart, or the caller is not the owner; -ENODEV: the export was revoked or the
  * lease has ended; -ENOSPC: GAUDI_P2P_GRANTS_MAX; -ENOENT: nothing to take back; -ENOMEM.
  */
@@ -105,6 +106,7 @@ struct gaudi_p2p_grant {
 	__u32 held;
 	__u64 reserved[2];
 };
+
 GAUDI_P2P_ASSERT(sizeof(struct gaudi_p2p_grant) == 32);
 GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_grant, held) == 12);
 GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_grant, reserved) == 16);
@@ -119,7 +121,7 @@ GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_grant, reserved) == 16);
 #define GAUDI_P2P_IMPORTER_PINNED_REVOCABLE	2	/* can revoke, has pinned */
 #define GAUDI_P2P_IMPORTER_PINNED		3	/* cannot revoke */
 #define GAUDI_P2P_IMPORTER_KERNEL		4	/* the kernel mapping (vmap) that importers share */
-#define GAUDI_P2P_IMPORTER_FENCE		5	/* work that importers had announced when the export was revoked */
+#define GAUDI_P2P_IMPORTER_FENCE		5	/* work that importers had announced before revoke */
 
 /**
  * struct gaudi_p2p_export - one importer of one export (an answer of DRM_IOCTL_GAUDI_P2P_LIST)
@@ -144,6 +146,7 @@ struct gaudi_p2p_export {
 	__u32 pad;
 	char importer[32];
 };
+
 GAUDI_P2P_ASSERT(sizeof(struct gaudi_p2p_export) == 80);
 GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_export, state) == 32);
 GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_export, importer) == 48);
@@ -152,8 +155,8 @@ GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_export, importer) == 48);
  * struct gaudi_p2p_list - the lease's exports and who imports them (DRM_IOCTL_GAUDI_P2P_LIST)
  * @entries: in: user address of an array of struct gaudi_p2p_export; may be 0 if @count is
  * @entry_size: in: sizeof(struct gaudi_p2p_export)
- * @count: in: entries that the array has room for; out: how many there are, which may be more: those left over were not
- *	written
+ * @count: in: entries that the array has room for; out: how many there are, which may be more: those left over were
+ *	not written
  * @pad: must be zero
  * @pad2: must be zero
  * @reserved: must be zero
@@ -162,8 +165,8 @@ GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_export, importer) == 48);
  * has one of kind GAUDI_P2P_IMPORTER_NONE. The entries of one export are of one moment, those of different exports may
  * not be. An export is listed until its last file is closed and nobody holds it, also when it is revoked.
  *
- * Errors: -EINVAL: @entry_size or a field that must be zero; -EFAULT: @entries; -EPERM: caller is not the owner; -ENODEV:
- * the lease has ended; -ENOMEM.
+ * Errors: -EINVAL: @entry_size or a field that must be zero; -EFAULT: @entries; -EPERM: caller is not the owner;
+ * -ENODEV: the lease has ended; -ENOMEM.
  */
 struct gaudi_p2p_list {
 	__u64 entries;
@@ -173,6 +176,7 @@ struct gaudi_p2p_list {
 	__u32 pad2;
 	__u64 reserved[2];
 };
+
 GAUDI_P2P_ASSERT(sizeof(struct gaudi_p2p_list) == 40);
 GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_list, count) == 12);
 GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_list, reserved) == 24);

@@ -349,6 +349,11 @@ int peer_detach(int peer)
 	return ioctl(peer, EDU_PEER_DETACH) ? -errno : 0;
 }
 
+int peer_sit(int peer, uint32_t ms)
+{
+	return ioctl(peer, EDU_PEER_SIT, &ms) ? -errno : 0;
+}
+
 int peer_signal(int peer)
 {
 	return ioctl(peer, EDU_PEER_SIGNAL) ? -errno : 0;

@@ -77,6 +77,8 @@ int peer_attach_many(int peer, int dmabuf, uint32_t kind, uint32_t delay_ms, uin
 int peer_map(int peer);
 int peer_unmap(int peer);
 int peer_detach(int peer);
+/* Sits on the dma-resv for so long; returns after. */
+int peer_sit(int peer, uint32_t ms);
 /* The work that EDU_PEER_FENCE announced is done. */
 int peer_signal(int peer);
 /* DMA to and from the last address that was mapped. */

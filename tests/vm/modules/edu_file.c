@@ -2,6 +2,7 @@
 /*
  * /dev/edu_peer
  */
+#include <linux/delay.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/fs.h>
@@ -195,6 +196,20 @@ static int edu_peer_state(struct edu_peer *peer, void __user *arg)
 	return copy_to_user(arg, &out, sizeof(out)) ? -EFAULT : 0;
 }
 
+static int edu_peer_sit(struct edu_peer *peer, void __user *arg)
+{
+	u32 ms;
+
+	if (get_user(ms, (u32 __user *)arg))
+		return -EFAULT;
+	if (!peer->dmabuf)
+		return -ENXIO;
+	dma_resv_lock(peer->dmabuf->resv, NULL);
+	msleep(ms);
+	dma_resv_unlock(peer->dmabuf->resv);
+	return 0;
+}
+
 /* --- the file ------------------------------------------------------------------------- */
 static long edu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
@@ -213,6 +228,8 @@ static long edu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case EDU_PEER_DETACH:
 		edu_peer_detach(peer);
 		return 0;
+	case EDU_PEER_SIT:
+		return edu_peer_sit(peer, (void __user *)arg);
 	case EDU_PEER_DMA:
 		return edu_peer_dma(peer, (void __user *)arg);
 	case EDU_PEER_STATE:

@@ -99,5 +99,7 @@ struct edu_peer_state {
 #define EDU_PEER_STATE _IOR('E', 5, struct edu_peer_state)
 /* The work that was announced is done. */
 #define EDU_PEER_SIGNAL _IO('E', 6)
+/* Sits on the dma-resv of the dma-buf for so many milliseconds, as an importer should not. */
+#define EDU_PEER_SIT _IOW('E', 7, __u32)
 
 #endif
