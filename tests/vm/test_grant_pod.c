@@ -107,13 +107,13 @@ static int reads_text(struct self *self, uint32_t offset)
 	return r ? r : !memcmp(back, POD_TEXT, sizeof(back));
 }
 
-static int enter_cgroup(uint32_t number)
+static int enter_cgroup(const char *name)
 {
 	char path[64], pid[32];
 
-	snprintf(path, sizeof(path), "/sys/fs/cgroup/pod%u", number);
+	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s", name);
 	mkdir(path, 0755);
-	snprintf(path, sizeof(path), "/sys/fs/cgroup/pod%u/cgroup.procs", number);
+	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/cgroup.procs", name);
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	return vm_write(path, pid);
 }
@@ -148,6 +148,8 @@ static int with_accel(struct self *self, const struct order *order)
 
 static int obey(struct self *self, const struct order *order)
 {
+	char name[16];
+
 	switch (order->op) {
 	case POD_ATTACH:
 		return attach(self, order->a, order->b);
@@ -178,7 +180,13 @@ static int obey(struct self *self, const struct order *order)
 	case POD_UNSHARE:
 		return unshare(CLONE_NEWNET) ? -errno : 0;
 	case POD_CGROUP:
-		return enter_cgroup(order->a);
+		snprintf(name, sizeof(name), "pod%u", order->a);
+		return enter_cgroup(name);
+	case POD_CGROUP_ROOT:
+		return enter_cgroup(".");
+	case POD_MAKE_SOCKET:
+		self->peer = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+		return self->peer < 0 ? -errno : 0;
 	default:
 		return with_accel(self, order);
 	}

@@ -26,6 +26,8 @@ enum pod_op {
 	POD_ALLOC,
 	POD_UNSHARE, /* moves to another network namespace */
 	POD_CGROUP,  /* moves to the cgroup /pod<arg> */
+	POD_CGROUP_ROOT,
+	POD_MAKE_SOCKET, /* what POD_GIVE_PEER sends then */
 };
 
 #define POD_TEXT "written by the pod"

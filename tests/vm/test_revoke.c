@@ -5,12 +5,20 @@
  * vm-modules: edu_peer
  */
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
+
+#include <gaudi_p2p.h>
 
 #include "card.h"
 #include "vm.h"
 
 #define EMULATED "emulated=1"
+#define HOLD EMULATED " nonrevocable=hold"
 #define MIB (1u << 20)
 
 static const char secret[] = "the owner's secret";
@@ -247,5 +255,215 @@ TEST(one_slow_importer_of_two_exports_holds_the_device, .driver = EMULATED)
 	vm_sleep(0.5);
 	CHECK(card_state_is(0, "draining"));
 	CHECK_EQ(peer_unmap(second), 0);
+	WAIT_FOR(card_state_is(0, "free"), 30);
+}
+
+/* --- waiting for importers ----------------------------------------------------------------- */
+static int revoke_with(int fd, struct gaudi_p2p_revoke *args)
+{
+	return ioctl(fd, DRM_IOCTL_GAUDI_P2P_REVOKE, args) ? -errno : 0;
+}
+
+TEST(revoke_waits_until_a_slow_importer_has_let_go, .driver = EMULATED)
+{
+	struct gaudi_p2p_revoke args = { .flags = GAUDI_P2P_REVOKE_FD, .timeout_ms = 20000 };
+	struct card_buffer buffer;
+	double start;
+	int peer;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, 1000);
+	args.fd = buffer.dmabuf;
+	start = vm_now();
+	CHECK_EQ(revoke_with(buffer.fd, &args), 0);
+	CHECK_EQ(args.revoked, 1);
+	CHECK_EQ(args.held, 0);
+	CHECK_MSG(vm_now() - start > 0.8, "it took %.1f s only", vm_now() - start);
+	CHECK_EQ(card_unmap(buffer.fd, buffer.va), 0);
+	close(peer);
+}
+
+TEST(revoke_gives_up_after_its_time_and_can_be_asked_again, .driver = HOLD)
+{
+	struct gaudi_p2p_revoke args = { .flags = GAUDI_P2P_REVOKE_ADDR, .timeout_ms = 700 };
+	struct card_buffer buffer;
+	double start;
+	int peer;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_PINNED, 0);
+	args.addr = buffer.va;
+	start = vm_now();
+	CHECK_EQ(revoke_with(buffer.fd, &args), 0);
+	CHECK_EQ(args.revoked, 1);
+	CHECK_EQ(args.held, 1);
+	CHECK_MSG(vm_now() - start > 0.6 && vm_now() - start < 5, "it took %.1f s", vm_now() - start);
+	CHECK_EQ(card_unmap(buffer.fd, buffer.va), -EINVAL);
+	/* As it came back. */
+	args.timeout_ms = 0;
+	CHECK_EQ(revoke_with(buffer.fd, &args), 0);
+	CHECK_EQ(args.revoked, 0);
+	CHECK_EQ(args.held, 1);
+	CHECK_EQ(peer_unmap(peer), 0);
+	args.timeout_ms = 20000;
+	CHECK_EQ(revoke_with(buffer.fd, &args), 0);
+	CHECK_EQ(args.held, 0);
+	CHECK_EQ(card_unmap(buffer.fd, buffer.va), 0);
+}
+
+TEST(revoke_without_time_does_not_wait, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	double start;
+	int peer;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, 2000);
+	start = vm_now();
+	CHECK_EQ(card_revoke_wait(buffer.fd, 0), 1);
+	CHECK(vm_now() - start < 1.5);
+	CHECK_EQ(peer_unmap(peer), 0);
+}
+
+TEST(revoke_waits_for_what_was_asked_only, .driver = EMULATED)
+{
+	struct gaudi_p2p_revoke args = { .flags = GAUDI_P2P_REVOKE_FD, .timeout_ms = 20000 };
+	struct card_buffer buffer;
+	int held, free_one, peer;
+	double start;
+
+	card_buffer_make(&buffer, 0, MIB);
+	held = card_export(buffer.fd, buffer.va, 0, MIB);
+	free_one = card_export(buffer.fd, buffer.va, 0, MIB);
+	peer = peer_of(held, EDU_PEER_DYNAMIC, EDU_PEER_NEVER);
+	start = vm_now();
+	args.fd = free_one;
+	CHECK_EQ(revoke_with(buffer.fd, &args), 0);
+	CHECK_EQ(args.held, 0);
+	CHECK(vm_now() - start < 5);
+	/* One that is made during the wait is not asked for either: the address is, at that moment. */
+	args = (struct gaudi_p2p_revoke){ .flags = GAUDI_P2P_REVOKE_ADDR, .addr = buffer.va };
+	CHECK_EQ(revoke_with(buffer.fd, &args), 0);
+	CHECK_EQ(args.revoked, 2);
+	CHECK_EQ(args.held, 1);
+	free_one = card_export(buffer.fd, buffer.va, 0, MIB);
+	CHECK(free_one >= 0);
+	CHECK_EQ(peer_unmap(peer), 0);
+	peer_of(free_one, EDU_PEER_DYNAMIC, 0);
+}
+
+TEST(revoke_waits_for_announced_work, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	int peer;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_FENCE, 0);
+	CHECK_EQ(card_revoke_wait(buffer.fd, 300), 1);
+	CHECK_EQ(peer_signal(peer), 0);
+	CHECK_EQ(card_revoke_wait(buffer.fd, 20000), 0);
+}
+
+static volatile sig_atomic_t caught;
+
+static void catch (int number)
+{
+	(void)number;
+	caught = 1;
+}
+
+static void *interrupts(void *argument)
+{
+	vm_sleep(0.5);
+	pthread_kill(*(pthread_t *)argument, SIGUSR1);
+	return NULL;
+}
+
+static void check_signal(int flags)
+{
+	struct sigaction action = { .sa_handler = catch, .sa_flags = flags };
+	pthread_t self = pthread_self(), thread;
+	struct card_buffer buffer;
+	double start;
+	int peer;
+
+	CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, EDU_PEER_NEVER);
+	CHECK_EQ(pthread_create(&thread, NULL, interrupts, &self), 0);
+	start = vm_now();
+	CHECK_EQ(card_revoke_wait(buffer.fd, 30000), 1);
+	CHECK(caught);
+	CHECK_MSG(vm_now() - start < 10, "the signal did not end the wait");
+	CHECK_EQ(pthread_join(thread, NULL), 0);
+	CHECK_EQ(peer_unmap(peer), 0);
+}
+
+TEST(signal_ends_the_wait_of_revoke_without_an_error, .driver = EMULATED)
+{
+	check_signal(0);
+}
+
+TEST(signal_that_restarts_calls_does_not_restart_revoke, .driver = EMULATED)
+{
+	check_signal(SA_RESTART);
+}
+
+static void revokes_for_ever(void *argument)
+{
+	const struct card_buffer *buffer = argument;
+
+	card_revoke_wait(buffer->fd, ~0U);
+}
+
+TEST(revoke_that_waits_can_be_killed_and_keeps_nothing, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	int peer, status;
+	pid_t child;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, EDU_PEER_NEVER);
+	child = vm_child(false, revokes_for_ever, &buffer);
+	vm_sleep(0.5);
+	CHECK_EQ(waitpid(child, &status, WNOHANG), 0);
+	CHECK_EQ(kill(child, SIGKILL), 0);
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	/* Nor did it hold any lock meanwhile. */
+	child = vm_child(false, revokes_for_ever, &buffer);
+	vm_sleep(0.3);
+	CHECK_EQ(card_unmap(buffer.fd, buffer.va), -EINVAL);
+	CHECK_EQ(peer_unmap(peer), 0);
+	vm_child_end(child);
+	CHECK_EQ(card_unmap(buffer.fd, buffer.va), 0);
+}
+
+static void revokes_until_the_lease_ends(void *argument)
+{
+	const struct card_buffer *buffer = argument;
+
+	CHECK_EQ(card_revoke_wait(buffer->fd, 60000), -ENODEV);
+}
+
+TEST(end_of_the_lease_ends_the_wait_of_revoke, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	char path[128], pci[32];
+	int peer;
+	pid_t child;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, EDU_PEER_NEVER);
+	child = vm_child(false, revokes_until_the_lease_ends, &buffer);
+	vm_sleep(0.5);
+	card_pci(0, pci, sizeof(pci));
+	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/gaudi_p2p/unbind");
+	CHECK_EQ(vm_write(path, pci), 0);
+	vm_child_end(child);
+	CHECK_EQ(peer_unmap(peer), 0);
+	close(peer);
+	close(buffer.dmabuf);
+	close(buffer.fd);
+	CHECK_EQ(vm_write("/sys/bus/pci/drivers/gaudi_p2p/bind", pci), 0);
 	WAIT_FOR(card_state_is(0, "free"), 30);
 }
