@@ -69,64 +69,92 @@ static void gaudi_list_add(struct gaudi_list *list, struct gaudi_export *exp, u3
 	strscpy(entry->importer, importer);
 }
 
-/* gdev->lock held. */
-static void gaudi_list_export(struct gaudi_list *list, struct gaudi_export *exp)
+/*
+ * The export behind @exp (NULL: the first), referenced, with its file if it still has one; lets go of @exp. An importer
+ * may sit on a dma-resv: whoever lists waits for it without the device's lock, so that nobody waits for him.
+ */
+static struct gaudi_export *gaudi_list_next(struct gaudi_lease *lease, struct gaudi_export *exp, struct file **ret_file)
 {
-	struct dma_buf *dmabuf = exp->dmabuf;
-	struct file *file = dmabuf ? get_file_active(&dmabuf->file) : NULL;
+	struct gaudi_export *prev = exp, *next = NULL;
+
+	mutex_lock(&lease->gdev->lock);
+	exp = list_prepare_entry(exp, &lease->exports, lease_node);
+	list_for_each_entry_continue(exp, &lease->exports, lease_node) {
+		if (!kref_get_unless_zero(&exp->ref))
+			continue;
+		*ret_file = exp->dmabuf ? get_file_active(&exp->dmabuf->file) : NULL;
+		next = exp;
+		break;
+	}
+	mutex_unlock(&lease->gdev->lock);
+	if (prev)
+		gaudi_export_put(prev);
+	return next;
+}
+
+static void gaudi_list_importers(struct gaudi_list *list, struct gaudi_export *exp, struct dma_buf *dmabuf)
+{
 	u32 before = list->count, known = 0, all;
 	struct dma_buf_attachment *attach;
 
-	if (file) {
-		dma_resv_lock(dmabuf->resv, NULL);
-		list_for_each_entry(attach, &dmabuf->attachments, node) {
-			const struct gaudi_attachment *att = attach->priv;
+	dma_resv_lock(dmabuf->resv, NULL);
+	list_for_each_entry(attach, &dmabuf->attachments, node) {
+		const struct gaudi_attachment *att = attach->priv;
 
-			gaudi_list_add(list, exp, gaudi_list_kind(attach), att->holds, dev_name(attach->dev));
-			known += att->holds;
-		}
-		if (exp->vmap_holds) {
-			gaudi_list_add(list, exp, GAUDI_P2P_IMPORTER_KERNEL, 1, "");
-			known++;
-		}
+		gaudi_list_add(list, exp, gaudi_list_kind(attach), att->holds, dev_name(attach->dev));
+		known += att->holds;
 	}
-	/* What is held by none of these is held for fences; that alone may outlive the file, and end at any moment. */
+	if (exp->vmap_holds) {
+		gaudi_list_add(list, exp, GAUDI_P2P_IMPORTER_KERNEL, 1, "");
+		known++;
+	}
+	/* What is held by none of these is held for fences. */
 	all = atomic_read(&exp->holds);
 	if (all > known)
 		gaudi_list_add(list, exp, GAUDI_P2P_IMPORTER_FENCE, all - known, "");
-	if (file) {
-		if (list->count == before)
-			gaudi_list_add(list, exp, GAUDI_P2P_IMPORTER_NONE, 0, "");
-		dma_resv_unlock(dmabuf->resv);
-		fput(file);
-	}
+	if (list->count == before)
+		gaudi_list_add(list, exp, GAUDI_P2P_IMPORTER_NONE, 0, "");
+	dma_resv_unlock(dmabuf->resv);
+}
+
+/* Only fences outlive the file. */
+static void gaudi_list_closed(struct gaudi_list *list, struct gaudi_export *exp)
+{
+	u32 holds = atomic_read(&exp->holds);
+
+	if (holds)
+		gaudi_list_add(list, exp, GAUDI_P2P_IMPORTER_FENCE, holds, "");
 }
 
 int gaudi_list_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct gaudi_file *gf = file->driver_priv;
-	struct gaudi_lease *lease = gf->lease;
 	struct gaudi_p2p_list *args = data;
 	struct gaudi_list list = { .limit = args->count };
-	struct gaudi_export *exp;
+	struct gaudi_export *exp = NULL;
+	struct file *dmabuf_file;
 	int ret = 0;
 
 	if (args->entry_size != sizeof(*list.entries) || args->pad || args->pad2 || args->reserved[0] ||
 	    args->reserved[1])
 		return -EINVAL;
 
-	mutex_lock(&lease->gdev->lock);
-	if (lease->ended)
-		ret = -ENODEV;
-	else
-		list_for_each_entry(exp, &lease->exports, lease_node)
-			gaudi_list_export(&list, exp);
-	mutex_unlock(&lease->gdev->lock);
+	while ((exp = gaudi_list_next(gf->lease, exp, &dmabuf_file))) {
+		if (dmabuf_file) {
+			gaudi_list_importers(&list, exp, dmabuf_file->private_data);
+			fput(dmabuf_file);
+		} else {
+			gaudi_list_closed(&list, exp);
+		}
+		cond_resched();
+	}
 
-	if (list.no_memory)
+	if (READ_ONCE(gf->lease->ended))
+		ret = -ENODEV;
+	else if (list.no_memory)
 		ret = -ENOMEM;
-	if (!ret && copy_to_user(u64_to_user_ptr(args->entries), list.entries,
-				 array_size(min(list.count, list.limit), sizeof(*list.entries))))
+	else if (copy_to_user(u64_to_user_ptr(args->entries), list.entries,
+			      array_size(min(list.count, list.limit), sizeof(*list.entries))))
 		ret = -EFAULT;
 	kvfree(list.entries);
 	args->count = list.count;

@@ -182,11 +182,13 @@ static void gaudi_revoke_look(struct gaudi_revoke *rev, struct gaudi_export *exp
 {
 	if (!exp->revoked || !atomic_read(&exp->holds))
 		return;
-	rev->args->held++;
 	if (!rev->held) {
-		kref_get(&exp->ref);
+		/* A fence may just have been its last hold and its last reference. */
+		if (!kref_get_unless_zero(&exp->ref))
+			return;
 		rev->held = exp;
 	}
+	rev->args->held++;
 }
 
 /* Until nobody holds what was revoked (@args->held is 0), the time is over, or a signal comes. */

@@ -270,6 +270,40 @@ TEST(calls_mean_the_same_for_32_bit_programs, .driver = EMULATED)
 		CHECK_EQ(status, 0);
 }
 
+static void *sits(void *argument)
+{
+	CHECK_EQ(peer_sit(*(int *)argument, 3000), 0);
+	return NULL;
+}
+
+static void *lists(void *argument)
+{
+	CHECK_EQ(card_list(*(int *)argument, NULL, 0), 1);
+	return NULL;
+}
+
+TEST(list_waits_for_an_importer_without_the_devices_lock, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	pthread_t sitter, lister;
+	uint64_t handle;
+	double start;
+	int peer;
+
+	card_buffer_make(&buffer, 0, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, 0);
+	CHECK_EQ(pthread_create(&sitter, NULL, sits, &peer), 0);
+	vm_sleep(0.3);
+	start = vm_now();
+	CHECK_EQ(pthread_create(&lister, NULL, lists, &buffer.fd), 0);
+	vm_sleep(0.3);
+	CHECK_EQ(card_alloc(buffer.fd, MIB, 0, &handle), 0);
+	CHECK_MSG(vm_now() - start < 2, "ALLOC waited %.1f s", vm_now() - start);
+	CHECK_EQ(pthread_join(lister, NULL), 0);
+	CHECK(vm_now() - start > 2);
+	CHECK_EQ(pthread_join(sitter, NULL), 0);
+}
+
 /* --- debugfs ----------------------------------------------------------------------------- */
 static void debugfs_path(char *path, size_t size)
 {
@@ -368,12 +402,6 @@ TEST(debugfs_is_for_root_only, .driver = EMULATED)
 	CHECK_EQ(st.st_mode & 0777, 0400);
 	CHECK_EQ(st.st_uid, 0);
 	vm_child_end(vm_child(false, reads_as_nobody, path));
-}
-
-static void *sits(void *argument)
-{
-	CHECK_EQ(peer_sit(*(int *)argument, 3000), 0);
-	return NULL;
 }
 
 static void *revokes(void *argument)
