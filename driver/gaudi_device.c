@@ -69,6 +69,16 @@ static void gaudi_device_release(struct drm_device *drm, void *data)
 	spin_lock(&gaudi_device_list_lock);
 	list_del(&gdev->node);
 	spin_unlock(&gaudi_device_list_lock);
+}
+
+/*
+ * With the binding, not with the last reference: a forgotten file shall not change the number by which programs know the
+ * card.
+ */
+static void gaudi_device_put_id(void *data)
+{
+	struct gaudi_device *gdev = data;
+
 	ida_free(&gaudi_module_ids, gdev->module_id);
 }
 
@@ -108,6 +118,9 @@ struct gaudi_device *gaudi_device_create(struct device *dev, const struct gaudi_
 	if (ret < 0)
 		return ERR_PTR(ret);
 	gdev->module_id = ret;
+	ret = devm_add_action_or_reset(dev, gaudi_device_put_id, gdev);
+	if (ret)
+		return ERR_PTR(ret);
 	spin_lock(&gaudi_device_list_lock);
 	list_add(&gdev->node, &gaudi_device_list);
 	spin_unlock(&gaudi_device_list_lock);
