@@ -343,7 +343,8 @@ void gaudi_sysfs_uevent(struct gaudi_device *gdev);
 /* gaudi_emulated.c, gaudi_virtual.c */
 int gaudi_emulated_register(void);
 void gaudi_emulated_unregister(void);
-int gaudi_virtual_register(void);
+int gaudi_virtual_check(void);
+void gaudi_virtual_register(void);
 void gaudi_virtual_unregister(void);
 
 #endif

@@ -259,6 +259,9 @@ static int __init gaudi_init(void)
 {
 	int ret;
 
+	ret = gaudi_virtual_check();
+	if (ret)
+		return ret;
 	/* Not per CPU: a scrub takes seconds. */
 	gaudi_wq = alloc_workqueue("gaudi_p2p", WQ_UNBOUND, 0);
 	if (!gaudi_wq)
@@ -272,13 +275,10 @@ static int __init gaudi_init(void)
 	ret = gaudi_emulated_register();
 	if (ret)
 		goto err_control;
-	ret = gaudi_virtual_register();
-	if (ret)
-		goto err_emulated;
+	/* Nothing may fail once a device can be opened: a load that fails waits for no file. */
+	gaudi_virtual_register();
 	return 0;
 
-err_emulated:
-	gaudi_emulated_unregister();
 err_control:
 	gaudi_control_unregister();
 err_owner:

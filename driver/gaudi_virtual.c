@@ -92,22 +92,26 @@ static const struct faux_device_ops gaudi_virtual_ops = {
 	.remove = gaudi_virtual_remove,
 };
 
-int gaudi_virtual_register(void)
+/* Whether the parameters can be. */
+int gaudi_virtual_check(void)
+{
+	return gaudi_virtual > GAUDI_VIRTUAL_MAX || (gaudi_virtual && !gaudi_virtual_mb) ? -EINVAL : 0;
+}
+
+/* As many as there is memory for. */
+void gaudi_virtual_register(void)
 {
 	char name[32];
 	unsigned int i;
 
-	if (gaudi_virtual > GAUDI_VIRTUAL_MAX || (gaudi_virtual && !gaudi_virtual_mb))
-		return -EINVAL;
 	for (i = 0; i < gaudi_virtual; i++) {
 		snprintf(name, sizeof(name), "gaudi-virtual%u", i);
 		gaudi_virtual_devices[i] = faux_device_create(name, NULL, &gaudi_virtual_ops);
 		if (!gaudi_virtual_devices[i]) {
-			gaudi_virtual_unregister();
-			return -ENOMEM;
+			pr_err("gaudi_p2p: only %u of %u virtual devices could be made\n", i, gaudi_virtual);
+			break;
 		}
 	}
-	return 0;
 }
 
 void gaudi_virtual_unregister(void)
