@@ -50,6 +50,15 @@ bool host_is_zero(unsigned int card, uint64_t offset, uint64_t size)
 	return answer[0] == '1';
 }
 
+bool host_is_filled(unsigned int card, uint64_t offset, uint64_t size, uint8_t value)
+{
+	char answer[128];
+
+	host_ask(answer, sizeof(answer), "filled %u %llu %llu %u", card, (unsigned long long)offset,
+		 (unsigned long long)size, value);
+	return answer[0] == '1';
+}
+
 void host_plant(unsigned int card, uint64_t offset, uint64_t size, uint8_t value)
 {
 	char answer[128];

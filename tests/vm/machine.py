@@ -193,6 +193,14 @@ class VmGuest(guest.Guest):
         path, offset, size = self._range(rest, 3)
         return int(guest.file_is_zero(path, offset, size or None))
 
+    def host_filled(self, rest):
+        """Whether all bytes of a range are the same, as host_plant made them."""
+        path, offset, size, value = self._range(rest, 4)
+        with open(path, 'rb') as f:
+            f.seek(offset)
+            data = f.read(size or -1)
+        return int(data.count(value) == len(data))
+
     def host_plant(self, rest):
         path, offset, size, value = self._range(rest, 4)
         with open(path, 'r+b') as f:

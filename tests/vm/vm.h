@@ -146,6 +146,8 @@ void vm_pair(int sock[2]);
 bool host_is_zero(unsigned int card, uint64_t offset, uint64_t size);
 /* Writes a repeated byte into the memory of a card from outside. */
 void host_plant(unsigned int card, uint64_t offset, uint64_t size, uint8_t value);
+/* Whether every byte of a range has that value; size 0: to the end. */
+bool host_is_filled(unsigned int card, uint64_t offset, uint64_t size, uint8_t value);
 /* Goes on writing into the whole card from outside for so many seconds; returns at once. */
 void host_disturb(unsigned int card, unsigned int seconds);
 /* One byte of the card's memory. */
