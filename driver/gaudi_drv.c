@@ -81,9 +81,37 @@ static int gaudi_open(struct inode *inode, struct file *filp)
 	return ret;
 }
 
-static long gaudi_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+/*
+ * DRM's own ioctls that make sense on this node. The others are for drivers with a display or GEM objects, and not all
+ * of them look whether the driver is one: GET_UNIQUE and GET_MAGIC follow the file's master, which no accel file has.
+ */
+static bool gaudi_ioctl_is_served(unsigned int cmd)
+{
+	unsigned int nr = DRM_IOCTL_NR(cmd);
+
+	switch (nr) {
+	case DRM_IOCTL_NR(DRM_IOCTL_VERSION):
+	case DRM_IOCTL_NR(DRM_IOCTL_GET_CAP):
+		return true;
+	}
+	return nr >= DRM_COMMAND_BASE && nr < DRM_COMMAND_END;
+}
+
+/* What stands before every ioctl. */
+static int gaudi_ioctl_check(struct file *filp, unsigned int cmd)
 {
 	int ret = gaudi_file_check(filp);
+
+	if (ret)
+		return ret;
+	if (_IOC_TYPE(cmd) != DRM_IOCTL_BASE)
+		return -ENOTTY;
+	return gaudi_ioctl_is_served(cmd) ? 0 : -EINVAL;
+}
+
+static long gaudi_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	int ret = gaudi_ioctl_check(filp, cmd);
 
 	return ret ?: drm_ioctl(filp, cmd, arg);
 }
@@ -91,7 +119,7 @@ static long gaudi_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 #ifdef CONFIG_COMPAT
 static long gaudi_compat_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {
-	int ret = gaudi_file_check(filp);
+	int ret = gaudi_ioctl_check(filp, cmd);
 
 	return ret ?: drm_compat_ioctl(filp, cmd, arg);
 }
