@@ -8,7 +8,7 @@
  *   1. gaudi_device.lock		state, lease, memory, addresses, list of exports
  *   2. dma-resv of one export		gaudi_export.revoked becomes true; grants; map, pin, vmap and page faults
  *   3. i_mmap_rwsem			taken by unmap_mapping_range() when CPU mappings are zapped
- *   4. gaudi_owner_lock, gaudi_device_list_lock	spinlocks, leaves
+ *   4. gaudi_owner_lock, gaudi_device_list_lock	spinlocks; below them only task_lock(), in the first
  *
  *   mmap_lock comes before the dma-resv (fault handler) and never nests with gaudi_device.lock in either order: nothing
  *   copies from or to user space under gaudi_device.lock, and mmap and fault handlers do not take it.
@@ -81,7 +81,7 @@ struct gaudi_backend {
 	unsigned long (*pfn)(struct gaudi_device *gdev, u64 offset);
 };
 
-/* A pod. Embedded in struct gaudi_lease and struct gaudi_grant; constant after init except @net and @dead. */
+/* A pod. Embedded in struct gaudi_lease and struct gaudi_grant; constant after init except @net, @dead, @seen. */
 struct gaudi_owner {
 	struct net *net;	/* weak; NULL once the namespace died; gaudi_owner_lock */
 	u64 cgroup;		/* id of the opener's cgroup if @net is the initial namespace, else 0 */
@@ -89,6 +89,7 @@ struct gaudi_owner {
 	bool dead;		/* WRITE_ONCE under gaudi_owner_lock, read without */
 	unsigned int net_inum;
 	pid_t pid;		/* in the initial pid namespace */
+	pid_t seen;		/* a task of the pod when it was last looked for one; gaudi_owner_lock */
 	char path[64];		/* of the cgroup, cut off */
 	void (*died)(struct gaudi_owner *owner);
 	struct list_head node;	/* gaudi_owner_list, gaudi_owner_lock */

@@ -5,14 +5,16 @@
  */
 #include <linux/cgroup.h>
 #include <linux/nsproxy.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
 #include <linux/rcupdate.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <net/net_namespace.h>
 
 #include "gaudi_device.h"
 
-/* How often it is looked for owners that only sockets keep alive. */
+/* How often it is looked for owners of whom no task is left. */
 #define GAUDI_OWNER_POLL	HZ
 
 /* Owners of living leases, and grantees. */
@@ -22,10 +24,10 @@ static DEFINE_SPINLOCK(gaudi_owner_lock);
 static void gaudi_owner_poll(struct work_struct *work);
 static DECLARE_DELAYED_WORK(gaudi_owner_poll_work, gaudi_owner_poll);
 
-static u64 gaudi_owner_current_cgroup(void)
+static u64 gaudi_owner_cgroup(struct task_struct *task)
 {
 	guard(rcu)();
-	return cgroup_id(task_dfl_cgroup(current));
+	return cgroup_id(task_dfl_cgroup(task));
 }
 
 /**
@@ -50,6 +52,7 @@ int gaudi_owner_init(struct gaudi_owner *owner, struct task_struct *task, void (
 	owner->died = died;
 	owner->net_inum = net->ns.inum;
 	owner->pid = task_tgid_nr(task);
+	owner->seen = owner->pid;
 	if (net_eq(net, &init_net)) {
 		struct cgroup *cgrp;
 
@@ -89,26 +92,52 @@ bool gaudi_owner_is_same(const struct gaudi_owner *a, const struct gaudi_owner *
 
 /*
  * The pointer is compared, never followed. It cannot be one that was used again: the exit hook clears it before the
- * namespace is freed, and the caller's own namespace is alive.
+ * namespace is freed, and the task's own namespace is alive.
  */
-bool gaudi_owner_is_current(const struct gaudi_owner *owner)
+static bool gaudi_owner_is_task(const struct gaudi_owner *owner, struct task_struct *task, const struct nsproxy *ns)
 {
-	const struct nsproxy *ns = current->nsproxy;
-
 	if (!ns || READ_ONCE(owner->dead) || ns->net_ns != READ_ONCE(owner->net))
 		return false;
-	return !owner->cgroup || owner->cgroup == gaudi_owner_current_cgroup();
+	return !owner->cgroup || owner->cgroup == gaudi_owner_cgroup(task);
 }
 
-static bool gaudi_owner_is_idle_locked(const struct gaudi_owner *owner)
+bool gaudi_owner_is_current(const struct gaudi_owner *owner)
 {
+	return gaudi_owner_is_task(owner, current, current->nsproxy);
+}
+
+static bool gaudi_owner_has(const struct gaudi_owner *owner, struct task_struct *task)
+{
+	bool has;
+
+	task_lock(task);
+	has = gaudi_owner_is_task(owner, task, task->nsproxy);
+	task_unlock(task);
+	return has;
+}
+
+static bool gaudi_owner_is_idle_locked(struct gaudi_owner *owner)
+{
+	struct task_struct *process, *task;
+
 	lockdep_assert_held(&gaudi_owner_lock);
-	return !owner->net || !ns_ref_active_read(owner->net);
+	guard(rcu)();
+	/* Most often it is the same as the last time; whose number that is by now is no matter. */
+	task = pid_task(find_pid_ns(owner->seen, &init_pid_ns), PIDTYPE_PID);
+	if (task && gaudi_owner_has(owner, task))
+		return false;
+	for_each_process_thread(process, task) {
+		if (gaudi_owner_has(owner, task)) {
+			owner->seen = task_pid_nr(task);
+			return false;
+		}
+	}
+	return true;
 }
 
 /*
- * Whether no task lives in the namespace, and no file or mount names it. Sockets that were passed elsewhere may keep
- * such a namespace from dying; they shall not keep the device.
+ * Whether no task of the owner is left. Files of the namespace, mounts of it and sockets in it may be in others' hands
+ * and keep it alive, as they may keep the accel file open; they shall not keep the device.
  */
 bool gaudi_owner_is_idle(struct gaudi_owner *owner)
 {
@@ -148,7 +177,7 @@ static void gaudi_owner_poll(struct work_struct *work)
 
 	guard(spinlock)(&gaudi_owner_lock);
 	list_for_each_entry(owner, &gaudi_owner_list, node)
-		if (!owner->cgroup && gaudi_owner_is_idle_locked(owner))
+		if (!owner->dead && gaudi_owner_is_idle_locked(owner))
 			gaudi_owner_dies(owner);
 	if (!list_empty(&gaudi_owner_list))
 		queue_delayed_work(gaudi_wq, &gaudi_owner_poll_work, GAUDI_OWNER_POLL);
