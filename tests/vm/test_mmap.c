@@ -2,7 +2,7 @@
 /*
  * The CPU's view of device memory, and cards in system memory.
  *
- * vm-modules: edu_peer
+ * vm-modules: edu_peer brd
  */
 #include <fcntl.h>
 #include <stdio.h>
