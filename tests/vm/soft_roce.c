@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "soft_roce.h"
@@ -436,6 +437,107 @@ TEST(soft_roce_foreign_import_is_refused, .driver = "emulated=1", .seconds = 90,
 	fd = CALL(&side_b, do_steal_fd, side_a.pid, fd);
 	CHECK_EQ(fd >= 0, 1);
 	CHECK_EQ(CALL(&side_b, do_reg_fd, fd, 0, 4096, 0, ALL), -EPERM);
+}
+
+/* Pages of the device behind a CPU mapping: no driver gets them by address, past attach and past revoke. */
+TEST(soft_roce_cannot_register_a_cpu_mapping, .driver = "emulated=1", .seconds = 90, .initial_netns = true)
+{
+	long buffer;
+
+	begin(true);
+	CHECK_EQ(CALL(&side_a, do_card_open, 0), 0);
+	buffer = CALL(&side_a, do_buffer_new, BUFFER_GAUDI, BUFFER_SIZE, O_RDWR | O_CLOEXEC);
+	CHECK_EQ(buffer, 0);
+	CHECK_EQ(CALL(&side_a, do_reg_plain, buffer), -EFAULT);
+	CHECK_EQ(CALL(&side_a, do_buffer_fill, buffer, 0, BUFFER_SIZE, 3), 0);
+	CHECK_EQ(CALL(&side_a, do_reg_plain, buffer), -EFAULT);
+	CHECK_EQ(CALL(&side_a, do_buffer_check, buffer, 0, BUFFER_SIZE, 3), 0);
+}
+
+/* A file of a process that will not get it back; the test's own number of it. */
+static int take_fd(pid_t pid, long fd)
+{
+	int pidfd = syscall(SYS_pidfd_open, pid, 0), ours;
+
+	CHECK(pidfd >= 0);
+	ours = syscall(SYS_pidfd_getfd, pidfd, (int)fd, 0);
+	CHECK(ours >= 0);
+	close(pidfd);
+	return ours;
+}
+
+/*
+ * A registers, leaves its RDMA device's file in a socket in a socket, and dies: the region lives as long as the file. The
+ * socket's end is in other hands.
+ */
+static int region_in_flight(struct region *a)
+{
+	long socket;
+	int end;
+
+	CHECK_EQ(region_new(a, &side_a, BUFFER_GAUDI), 0);
+	CHECK_EQ(CALL(&side_a, do_buffer_fill, a->buffer, OFFSET, LENGTH, 7), 0);
+	socket = CALL(&side_a, do_uverbs_away, 0);
+	CHECK(socket >= 0);
+	end = take_fd(side_a.pid, socket);
+	side_stop(&side_a);
+	return end;
+}
+
+TEST(soft_roce_region_in_flight_is_revoked, .driver = "emulated=1", .seconds = 90, .initial_netns = true)
+{
+	struct region a;
+	int end;
+
+	begin(true);
+	end = region_in_flight(&a);
+	WAIT_FOR(card_is(&side_a, "free"), 20);
+	CHECK_EQ(attachments(&side_a), 1);
+	CHECK(host_is_zero(0, 0, 0));
+	close(end);
+	WAIT_FOR(attachments(&side_a) == 0, 20);
+}
+
+/* Here nothing but the move of the RDMA device can end it: nobody knows where the file is. */
+TEST(soft_roce_region_in_flight_is_held_until_the_device_moves, .driver = "emulated=1 nonrevocable=hold",
+     .seconds = 90, .initial_netns = true)
+{
+	struct region a;
+	int end;
+
+	begin(false);
+	end = region_in_flight(&a);
+	WAIT_FOR(card_is(&side_a, "draining"), 20);
+	vm_sleep(1.5);
+	CHECK(card_is(&side_a, "draining"));
+	CHECK_EQ(net_run("ip netns exec a rdma dev set rxe_a netns first"), 0);
+	WAIT_FOR(card_is(&side_a, "free"), 20);
+	CHECK(host_is_zero(0, 0, 0));
+	CHECK_EQ(attachments(&side_a), 0);
+	close(end);
+}
+
+/* B has A's RDMA device file, protection domain and dma-buf: who registers is B nevertheless. */
+TEST(soft_roce_stolen_rdma_file_registers_nothing, .driver = "emulated=1", .seconds = 90,
+     .initial_netns = true)
+{
+	long uverbs, domain, dmabuf, buffer;
+
+	begin(true);
+	CHECK_EQ(CALL(&side_a, do_card_open, 0), 0);
+	buffer = CALL(&side_a, do_buffer_new, BUFFER_GAUDI, BUFFER_SIZE, O_RDWR | O_CLOEXEC);
+	CHECK_EQ(buffer, 0);
+	dmabuf = CALL(&side_a, do_buffer_fd, buffer);
+	uverbs = CALL(&side_a, do_uverbs_fd, 0);
+	domain = side_a.ret[0];
+	CHECK_EQ(CALL(&side_a, do_reg_stolen, uverbs, domain, dmabuf), 0);
+	uverbs = CALL(&side_b, do_steal_fd, side_a.pid, uverbs);
+	dmabuf = CALL(&side_b, do_steal_fd, side_a.pid, dmabuf);
+	CHECK(uverbs >= 0 && dmabuf >= 0);
+	CHECK_EQ(CALL(&side_b, do_reg_stolen, uverbs, domain, dmabuf), -EPERM);
+	/* What A registered itself, and all that hangs on it, ends with A although B has its file. */
+	side_stop(&side_a);
+	WAIT_FOR(card_is(&side_a, "free"), 20);
 }
 
 TEST(soft_roce_killed_under_traffic, .driver = "emulated=1", .seconds = 90, .initial_netns = true)

@@ -85,6 +85,12 @@ side_fn do_buffer_revoke; /* (index): the exporter takes it back; ret: revoked, 
 side_fn do_buffer_fd;	  /* (index) -> descriptor */
 side_fn do_steal_fd;	  /* (process, descriptor of it) -> descriptor of ours */
 
+/* attack.c */
+side_fn do_reg_plain;	/* (buffer): by address, as memory of the program */
+side_fn do_uverbs_away; /* () -> a socket in which a socket is, in which the RDMA device's file is */
+side_fn do_uverbs_fd;	/* () -> descriptor; ret: protection domain */
+side_fn do_reg_stolen;	/* (descriptor, protection domain, dma-buf): with another's RDMA device */
+
 /* verbs.c */
 side_fn do_open;       /* (): the side's RDMA device */
 side_fn do_reg;	       /* (buffer, offset, length, iova, access) -> index; ret: lkey, rkey */
