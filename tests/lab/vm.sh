@@ -4,14 +4,14 @@
 
 # cmd_vm [--debug] [TEST...]
 cmd_vm() {
-	local kernel image directory soft_roce=$LAB_ROOT/build/soft-roce out=build/vm modules accel tree
+	local kernel image config directory soft_roce=$LAB_ROOT/build/soft-roce out=build/vm modules accel tree
 	if [ "${1:-}" = --debug ]; then
 		shift
 		buildroot_ready
 		debug_kernel_ready
 		tree=$(debug_kernel_path)
 		kernel=debug-$(cat "$tree/release") out=build/vm-debug
-		image=$tree/bzImage directory=$tree/lib/modules/$(cat "$tree/release")
+		image=$tree/bzImage config=$tree/build/.config directory=$tree/lib/modules/$(cat "$tree/release")
 		build_module driver driver "$kernel" "$tree/build"
 		build_module tests/vm/modules vm-modules "$kernel" "$tree/build"
 		# The user-space side of Soft-RoCE is the same for every kernel.
@@ -22,12 +22,12 @@ cmd_vm() {
 	else
 		cmd_modules
 		kernel=$(newest_kernel)
-		image=$(buildroot_path)/boot/vmlinuz-$kernel directory=/lib/modules/$kernel
+		image=$(buildroot_path)/boot/vmlinuz-$kernel config=/boot/config-$kernel directory=/lib/modules/$kernel
 	fi
 	mapfile -t modules < <(find "$LAB_ROOT/build/driver/$kernel" "$LAB_ROOT/build/vm-modules/$kernel" "$soft_roce" -name '*.ko')
 	stage "cni-rdma that can be told to fail" in_buildroot make -j2 STATIC=1 O=build/lab/faults CPPFLAGS=-DCNI_RDMA_FAULTS \
 		build/lab/faults/cni-rdma || die "cni-rdma does not compile: the compiler's words are above"
-	stage "test guest" in_buildroot "$LAB_ROOT/tests/vm/build.py" "$out" "$kernel" "$directory" "${modules[@]}" ||
+	stage "test guest" in_buildroot "$LAB_ROOT/tests/vm/build.py" "$out" "$kernel" "$config" "$directory" "${modules[@]}" ||
 		die "the test guest could not be built: the reason is above"
 	accel=$("$LAB_DIR/guest.py" "$LAB_CACHE" "$(buildroot_path)" "$(newest_kernel)") || die "the probe for KVM failed"
 	exec "$LAB_ROOT/tests/vm/run.py" "$LAB_ROOT/$out" "$image" "$accel" "$@"

@@ -3,8 +3,8 @@
 """Makes the test guest: compiles the programs, packs an initramfs, writes a plan.
 
 Runs in the build chroot, in the project's root:
-    build.py OUT KERNEL_RELEASE MODULES_DIR [MODULE.ko ...]
-MODULES_DIR is a lib/modules/RELEASE; the .ko files are ours and win over it.
+    build.py OUT KERNEL_RELEASE CONFIG MODULES_DIR [MODULE.ko ...]
+CONFIG is the kernel's configuration, MODULES_DIR a lib/modules/RELEASE; the .ko files are ours and win over it.
 OUT gets initrd.cpio and plan.json:
     {"programs": [{"name", "tests": [{"name", "seconds", "long_seconds", "topology", "only_long"}],
                    "modules": [names in order]}], "base": [names in order]}
@@ -104,6 +104,11 @@ def wanted(source, key):
     return [w for part in re.findall(key + r':(.*?)(?=vm-\w+:|$)', text, re.S) for w in part.split()]
 
 
+def kernel_has(config, source):
+    """Whether the kernel has what the file asks for: its tests say nothing on another."""
+    return all(re.search('^%s=[ym]$' % option, config, re.M) for option in wanted(source, 'vm-kernel'))
+
+
 def add_libraries(archive, program):
     """What a dynamically linked program needs, at the paths that its loader looks at."""
     out = subprocess.run(['ldd', program], capture_output=True, text=True, check=False).stdout
@@ -127,10 +132,12 @@ def add_file(archive, source, target):
 
 
 def main():
-    if len(sys.argv) < 4:
+    if len(sys.argv) < 5:
         sys.exit(__doc__)
-    out, release, directory = sys.argv[1:4]
-    modules = Modules(directory, sys.argv[4:])
+    out, release, config, directory = sys.argv[1:5]
+    modules = Modules(directory, sys.argv[5:])
+    with open(config, encoding='utf-8') as f:
+        config = f.read()
     if subprocess.run(['make', '-s', '-j2', '-f', 'tests/vm/vm.mk', 'O=' + out], check=False).returncode:
         fail('the test programs do not compile')
     archive = Cpio()
@@ -149,7 +156,7 @@ def main():
     for program in sorted(os.listdir(out + '/t')):
         source = 'tests/vm/%s.c' % program
         only = os.environ.get('LAB_VM_PROGRAMS', '').split()
-        if not os.path.exists(source) or (only and program not in only):
+        if not os.path.exists(source) or (only and program not in only) or not kernel_has(config, source):
             os.unlink(os.path.join(out, 't', program))
             continue
         path = os.path.join(out, 't', program)

@@ -11,6 +11,7 @@
  *				absolute: then in the build chroot
  *	vm-topology: NAME	where the devices sit, see machine.py: ports (default), pciehp,
  *				switch, eight. The guest is booted once for each topology
+ *	vm-kernel: CONFIG_A ...	part of the suite only on a kernel that has all of them
  *
  * NAME.c is linked with NAME_*.c, the files of a folder NAME and the helpers (vm.mk). A test is
  *
