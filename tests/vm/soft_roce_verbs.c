@@ -145,7 +145,8 @@ long do_advise(struct world *w, const long *a, long *ret)
 		struct ib_uverbs_attr attrs[4];
 	} command = {
 		.head = { .length = sizeof(command), .object_id = UVERBS_OBJECT_MR,
-			  .method_id = UVERBS_METHOD_ADVISE_MR, .num_attrs = 4 },
+			  .method_id = UVERBS_METHOD_ADVISE_MR, .num_attrs = 4,
+			  .driver_id = RDMA_DRIVER_RXE },
 		.attrs = {
 			{ .attr_id = UVERBS_ATTR_ADVISE_MR_PD_HANDLE, .flags = UVERBS_ATTR_F_MANDATORY,
 			  .data = w->pd->handle },
