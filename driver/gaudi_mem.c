@@ -64,6 +64,16 @@ static bool gaudi_mem_is_contiguous(struct gaudi_device *gdev, struct list_head 
 	return true;
 }
 
+static u64 gaudi_mem_bytes(struct gaudi_device *gdev, struct list_head *blocks)
+{
+	struct gpu_buddy_block *block;
+	u64 sum = 0;
+
+	list_for_each_entry(block, blocks, link)
+		sum += gpu_buddy_block_size(&gdev->buddy, block);
+	return sum;
+}
+
 /* Returns 0, or -ENOSPC when zeroed memory does not suffice now. */
 static int gaudi_mem_get_blocks(struct gaudi_device *gdev, u64 size, bool contiguous, struct list_head *blocks)
 {
@@ -78,6 +88,11 @@ static int gaudi_mem_get_blocks(struct gaudi_device *gdev, u64 size, bool contig
 		return ret;
 	if (ret)
 		return -ENOSPC;
+	/* A run is cut out of a larger one; without memory for that, the allocator gives all of it and says nothing. */
+	if (gaudi_mem_bytes(gdev, blocks) != size) {
+		gpu_buddy_free_list(&gdev->buddy, blocks, 0);
+		return -ENOMEM;
+	}
 	list_sort(NULL, blocks, gaudi_mem_cmp_block);
 	if (contiguous && !gaudi_mem_is_contiguous(gdev, blocks)) {
 		gpu_buddy_free_list(&gdev->buddy, blocks, 0);
