@@ -5,14 +5,17 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <drm/habanalabs_accel.h>
+#include <gaudi_p2p.h>
 
 #include "test_attack_pod.h"
 #include "vm.h"
@@ -93,6 +96,49 @@ static void work_revoke(const struct work *w)
 		close(fd);
 }
 
+/* Waits, for what never comes: the buffer's own importer cannot revoke. */
+static void work_revoke_wait(const struct work *w)
+{
+	int peer = peer_open();
+
+	if (!peer_attach(peer, w->buffer.dmabuf, EDU_PEER_PINNED, 0))
+		peer_map(peer);
+	card_revoke_wait(w->buffer.fd, 30);
+	close(peer);
+}
+
+/* To a pod of the thread's own making, which dies at once, or to itself. */
+static void work_grant(const struct work *w)
+{
+	int fd = card_export(w->buffer.fd, w->buffer.va, 0, CARD_PAGE), pidfd;
+	pid_t pid = fork();
+
+	if (!pid) {
+		if (!unshare(CLONE_NEWNET))
+			usleep(1000);
+		_exit(0);
+	}
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (fd >= 0 && pidfd >= 0) {
+		card_grant(w->buffer.fd, fd, pidfd);
+		usleep(500);
+		card_grant(w->buffer.fd, fd, pidfd);
+		card_take_back(w->buffer.fd, fd, pidfd);
+	}
+	waitpid(pid, NULL, 0);
+	if (pidfd >= 0)
+		close(pidfd);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void work_list(const struct work *w)
+{
+	struct gaudi_p2p_export entries[16];
+
+	card_list(w->buffer.fd, entries, 16);
+}
+
 static void work_info(const struct work *w)
 {
 	struct hl_info_dram_usage usage;
@@ -117,7 +163,8 @@ static void work_open(const struct work *w)
 }
 
 static void (*const works[])(const struct work *w) = {
-	work_alloc, work_map, work_export, work_import, work_mmap, work_revoke, work_info, work_open,
+	work_alloc,	  work_map,   work_export, work_import, work_mmap, work_revoke,
+	work_revoke_wait, work_grant, work_list,   work_info,	work_open,
 };
 #define KINDS (sizeof(works) / sizeof(works[0]))
 

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -238,7 +239,7 @@ long pod_unshare_net(const long *a)
 
 static long try_everything(const long *a)
 {
-	int accel = (int)a[0], dmabuf = (int)a[1];
+	int accel = (int)a[0], dmabuf = (int)a[1], pidfd;
 	struct hl_info_hw_idle idle;
 	uint64_t out;
 
@@ -249,6 +250,12 @@ static long try_everything(const long *a)
 	CHECK_EQ(card_unmap(accel, 1ul << 44), a[2]);
 	CHECK_EQ(card_export(accel, 1ul << 44, 0, MIB), a[2]);
 	CHECK_EQ(card_revoke_all(accel), a[2]);
+	CHECK_EQ(card_list(accel, NULL, 0), a[2]);
+	pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	CHECK(pidfd >= 0);
+	CHECK_EQ(card_grant(accel, dmabuf, pidfd), a[2]);
+	CHECK_EQ(card_take_back(accel, dmabuf, pidfd), a[2]);
+	close(pidfd);
 	CHECK_EQ(pod_mmap((const long[6]){ accel, 4096, PROT_READ }), a[2]);
 	CHECK_EQ(pod_mmap((const long[6]){ dmabuf, 4096, PROT_READ }), a[2]);
 	CHECK_EQ(pod_import_try((const long[6]){ dmabuf, EDU_PEER_DYNAMIC }), a[2]);
