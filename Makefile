@@ -32,7 +32,7 @@ ifneq ($(WERROR),0)
 override CFLAGS += -Werror
 endif
 
-.PHONY: all test demo unit interop vm e2e fuzz bench lint images driver clean help FORCE host
+.PHONY: all test demo unit model interop vm e2e fuzz bench lint images driver clean help FORCE host
 all: $(PROGRAMS:%=$(O)/%) ## Programs of user space, into build/
 
 # --- compile ---------------------------------------------------------------
@@ -78,7 +78,7 @@ else
 UNIT_PICKED := $(UNIT_TESTS)
 endif
 
-test: ## Every test: unit, vm, e2e. Installs what it needs; under 30 minutes with a warm cache
+test: ## Every test: unit, model, vm, e2e. Installs what it needs; under 30 minutes with a warm cache
 	$(Q)tests/run-all
 
 unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
@@ -91,6 +91,9 @@ $(O)/interop-peer: $(O)/obj/tests/interop/peer/peer.o $(O)/libkubelet.a $(O)/lib
 $(O)/obj/tests/interop/peer/peer.o: | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
 interop: host $(O)/interop-peer ## Our gRPC against grpc-go and the kubelet's generated code (needs Go and its module proxy)
 	$(Q)tests/interop/run $(O)
+
+model: host ## The lease protocol as a model, its properties, and its mutants (T=property, rule or row)
+	$(Q)tests/model/run $(O) $(T)
 
 vm: host ## Driver tests in a small guest with an IOMMU and a real DMA peer (T=name; DEBUG=1: KASAN, lockdep, kmemleak; LONG=1: the long ones whole)
 	$(Q)$(LAB) vm $(if $(DEBUG),--debug) $(T)

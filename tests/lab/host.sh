@@ -20,6 +20,7 @@ clang-format            make lint
 shellcheck              make lint
 universal-ctags         make lint
 git                     make lint
+spin                    make model
 python3                 control of the guests
 python3-yaml            manifests of deploy/ on the emulated node
 mmdebstrap              build chroot and node image
