@@ -17,7 +17,7 @@
 extern "C" {
 #define GAUDI_P2P_ASSERT(condition)	static_assert(condition, #condition)
 #else
-#define GAUDI_P2P_ASSERT(condition)	_Static_assert(condition, #condition)
+#define GAUDI_P2P_ASSERT(condition)	__extension__ _Static_assert(condition, #condition)
 #endif
 
 /* Ours begin here; everything below belongs to habanalabs_accel.h. */

@@ -363,3 +363,52 @@ TEST(attach_in_the_moment_of_take_back_does_not_survive_it, .driver = EMULATED)
 	CHECK_EQ(recv(sock[0], &answer, sizeof(answer), MSG_WAITALL), (ssize_t)sizeof(answer));
 	vm_child_end(child);
 }
+
+enum { RACE_MAPPINGS = 64 };
+
+static void maps_until_told(void *argument)
+{
+	const struct race *race = argument;
+	uint8_t *mapping[RACE_MAPPINGS] = { NULL }, *memory;
+	unsigned int n = 0, i;
+	char byte;
+
+	vm_signal(race->sock);
+	while (recv(race->sock, &byte, 1, MSG_DONTWAIT) < 0) {
+		memory = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, race->dmabuf, 0);
+		CHECK_MSG(memory != MAP_FAILED || errno == EPERM, "mmap: %s", strerror(errno));
+		if (memory == MAP_FAILED)
+			continue;
+		/* Before, in, or after the moment: it may be there or not. */
+		raises_sigbus(memory);
+		if (mapping[n % RACE_MAPPINGS])
+			CHECK_EQ(munmap(mapping[n % RACE_MAPPINGS], 65536), 0);
+		mapping[n++ % RACE_MAPPINGS] = memory;
+	}
+	CHECK_MSG(n, "never mapped");
+	for (i = 0; i < RACE_MAPPINGS && mapping[i]; i++)
+		CHECK_MSG(raises_sigbus(mapping[i] + 4096), "a mapping survives the end of its grant");
+	vm_note("%u mappings", n);
+}
+
+TEST(mmap_in_the_moment_of_take_back_does_not_survive_it, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	struct race race;
+	int sock[2], pidfd, i;
+	pid_t child;
+
+	card_buffer_make(&buffer, 0, MIB);
+	vm_pair(sock);
+	race = (struct race){ .dmabuf = buffer.dmabuf, .sock = sock[1] };
+	child = vm_child(true, maps_until_told, &race);
+	vm_await(sock[0]);
+	pidfd = pod_pidfd(child, 0);
+	for (i = 0; i < 100; i++) {
+		CHECK_EQ(card_grant(buffer.fd, buffer.dmabuf, pidfd), 0);
+		vm_sleep(0.0005 * (i % 10));
+		CHECK_EQ(card_take_back(buffer.fd, buffer.dmabuf, pidfd), 0);
+	}
+	vm_signal(sock[0]);
+	vm_child_end(child);
+}
