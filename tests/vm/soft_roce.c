@@ -540,6 +540,38 @@ TEST(soft_roce_stolen_rdma_file_registers_nothing, .driver = "emulated=1", .seco
 	WAIT_FOR(card_is(&side_a, "free"), 20);
 }
 
+/* B registers memory of A's card, and loses exactly that. */
+TEST(soft_roce_granted_pod_registers_until_it_is_taken_back, .driver = "emulated=1", .seconds = 90,
+     .initial_netns = true)
+{
+	struct region a, b = { .s = &side_b }, host;
+	long fd;
+
+	begin(true);
+	CHECK_EQ(region_new(&a, &side_a, BUFFER_GAUDI), 0);
+	CHECK_EQ(region_new(&host, &side_b, BUFFER_HOST), 0);
+	CHECK_EQ(connect_qps(0), 0);
+	fd = CALL(&side_b, do_steal_fd, side_a.pid, CALL(&side_a, do_buffer_fd, a.buffer));
+	CHECK_EQ(fd >= 0, 1);
+	CHECK_EQ(CALL(&side_b, do_reg_fd, fd, OFFSET, LENGTH, IOVA, ALL), -EPERM);
+	CHECK_EQ(CALL(&side_a, do_buffer_grant, a.buffer, side_b.pid, 0), 0);
+	b.mr = CALL(&side_b, do_reg_fd, fd, OFFSET, LENGTH, IOVA, ALL);
+	CHECK_EQ(b.mr >= 0, 1);
+	b.lkey = side_b.ret[0];
+	b.rkey = side_b.ret[1];
+	CHECK_EQ(op(&b, &a, IBV_WR_RDMA_WRITE, LENGTH, 0), IBV_WC_SUCCESS);
+	CHECK_EQ(op(&a, &b, IBV_WR_RDMA_READ, LENGTH, 0), IBV_WC_SUCCESS);
+
+	CHECK_EQ(CALL(&side_a, do_buffer_grant, a.buffer, side_b.pid, 1), 0);
+	CHECK_EQ(side_a.ret[0], 0);
+	CHECK_EQ(op(&b, &a, IBV_WR_RDMA_WRITE, 4096, 0), IBV_WC_LOC_PROT_ERR);
+	CHECK_EQ(reconnect_qps(0), 0);
+	CHECK_EQ(op(&a, &b, IBV_WR_RDMA_WRITE, 4096, 0), IBV_WC_REM_ACCESS_ERR);
+	CHECK_EQ(CALL(&side_b, do_reg_fd, fd, OFFSET, LENGTH, IOVA, ALL), -EPERM);
+	CHECK_EQ(reconnect_qps(0), 0);
+	CHECK_EQ(op(&host, &a, IBV_WR_RDMA_WRITE, LENGTH, 0), IBV_WC_SUCCESS);
+}
+
 TEST(soft_roce_killed_under_traffic, .driver = "emulated=1", .seconds = 90, .initial_netns = true)
 {
 	begin(true);

@@ -82,6 +82,7 @@ side_fn do_buffer_check;  /* (index, offset, length, seed) -> bytes that differ 
 side_fn do_buffer_peek;	  /* (index, offset of 8 bytes); ret: the bytes */
 side_fn do_buffer_poke;	  /* (index, offset, 8 bytes) */
 side_fn do_buffer_revoke; /* (index): the exporter takes it back; ret: revoked, held */
+side_fn do_buffer_grant;  /* (index, process, 1: take back): to its pod; ret: held */
 side_fn do_buffer_fd;	  /* (index) -> descriptor */
 side_fn do_steal_fd;	  /* (process, descriptor of it) -> descriptor of ours */
 

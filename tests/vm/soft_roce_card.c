@@ -206,3 +206,15 @@ long do_buffer_revoke(struct world *w, const long *a, long *ret)
 	ret[1] = revoke.held;
 	return 0;
 }
+
+long do_buffer_grant(struct world *w, const long *a, long *ret)
+{
+	struct gaudi_p2p_grant grant = { .flags = a[2] ? GAUDI_P2P_GRANT_TAKE_BACK : 0,
+					 .fd = w->buffer[a[0]].fd,
+					 .pidfd = (int)syscall(SYS_pidfd_open, a[1], 0) };
+	int r = ioctl(w->card, DRM_IOCTL_GAUDI_P2P_GRANT, &grant) < 0 ? -errno : 0;
+
+	close(grant.pidfd);
+	ret[0] = grant.held;
+	return r;
+}
