@@ -29,7 +29,7 @@ TCG = 'tcg,thread=multi'
 # About one emulated SMP boot in 30 dies like this before any code of ours runs: QEMU
 # races with the kernel that patches its own text. On a busy machine the kernel may also
 # find that its timer does not tick. Booting again is the cure.
-EARLY_OOPS = re.compile(r"Oops: int3.*?sched_clock_cpu|IO-APIC \+ timer doesn't work", re.S)
+EARLY_OOPS = re.compile(r"Oops: int3|IO-APIC \+ timer doesn't work")
 
 BAD_LINES = re.compile(
     r'WARNING:|\bBUG\b|\bOops\b|KASAN|UBSAN:|DMA-API: (?!preallocated|debugging enabled)|general protection fault|Kernel panic|'
