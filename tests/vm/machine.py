@@ -15,11 +15,15 @@ import guest  # noqa: E402  (found by the line above)
 from guest import GuestError  # noqa: E402
 
 RESULTS = os.path.join(ROOT, 'build/results')
-CARD_SIZE = 64 << 20
+NAME = os.environ.get('LAB_VM_RESULTS', 'vm')
+CARD_SIZE = int(os.environ.get('LAB_VM_CARD_MB', '64')) << 20
 NICS = 2
 # An emulated CPU on a busy machine is slow; deadlines are for hangs, not for speed.
 PATIENCE = float(os.environ.get('GAUDI_P2P_PATIENCE', '3'))
 LONG = os.environ.get('LONG') == '1'
+# Settings of tests, for the guest's environment: the kernel gives words that it does not know to init.
+SETTINGS = ''.join(' %s=%s' % (name, os.environ[name]) for name in ('LONG', 'SEED', 'FUZZ_CALLS', 'FUZZ_SECONDS', 'BENCH')
+                   if re.fullmatch(r'[\w.]+', os.environ.get(name, '')))
 # Device numbers of the ports, on the root bus or inside the switch, and of their slots; a card's port is 0x10 + its
 # number. The kernel takes a switch apart from the highest number down: edu goes before the cards, the NICs after them.
 PORT_NIC, PORT_CARD, PORT_EDU, PORT_SWITCH = 0x0e, 0x10, 0x18, 0x1c
@@ -53,7 +57,7 @@ class VmGuest(guest.Guest):
     def __init__(self, directory, kernel, accel):
         with open(os.path.join(directory, 'plan.json'), encoding='utf-8') as f:
             self.plan = json.load(f)
-        super().__init__('vm/guest', RESULTS, kernel, os.path.join(directory, 'initrd.cpio'), accel=accel,
+        super().__init__(NAME + '/guest', RESULTS, kernel, os.path.join(directory, 'initrd.cpio'), accel=accel,
                          memory='2G', ports=('gaudi.control', 'gaudi.host'))
         self.topology = TOPOLOGIES['ports']
         self.cards = []
@@ -78,7 +82,7 @@ class VmGuest(guest.Guest):
         self._machine = 'q35,kernel-irqchip=split' if self.accel == 'kvm' and top.iommu else 'q35'
         self._append = ('ignore_loglevel loglevel=8 printk.devkmsg=on log_buf_len=4M rcupdate.rcu_cpu_stall_timeout=120 '
                         'watchdog_thresh=60 cgroup_no_v1=all hung_task_panic=0' +
-                        (' intel_iommu=on iommu.strict=1' if top.iommu else '') + (' LONG=1' if LONG else ''))
+                        (' intel_iommu=on iommu.strict=1' if top.iommu else '') + SETTINGS)
         self._devices = ['-device', 'intel-iommu,intremap=off,caching-mode=on'] if top.iommu else []
         if top.pciehp:
             self._devices += ['-global', 'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off']

@@ -4,7 +4,8 @@
 
     run.py GUEST_DIR KERNEL ACCEL [TEST ...]
 GUEST_DIR is what build.py made. Evidence goes to build/results/vm/, the verdicts
-to build/results/vm.json. After a test that hurt the kernel the guest is booted anew,
+to build/results/vm.json (LAB_VM_RESULTS: another name than vm). After a test that hurt
+the kernel the guest is booted anew,
 and when the next test wants the devices in another place (machine.py).
 """
 
@@ -16,16 +17,17 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from machine import LONG, RESULTS, TOPOLOGIES, VmGuest, guest  # noqa: E402  (found by the line above)
+from machine import LONG, NAME, RESULTS, TOPOLOGIES, VmGuest, guest  # noqa: E402  (found by the line above)
 
 # A DMA that the IOMMU stops is news unless the test expects it.
 FAULTS = re.compile(r'DMAR:.*fault|DMAR:.*PTE .* not set')
 
 
 class Run:
-    def __init__(self, vm):
+    def __init__(self, vm, shows=False):
         self.vm = vm
         self.verdicts = []
+        self._shows = shows  # what a test says, while it runs
         self._booted = False
         self._sees_leaks = False
 
@@ -48,7 +50,8 @@ class Run:
         while True:
             for module in program['modules']:
                 self.vm.insmod(module)
-            status = self.vm.ask('run /t/%s %s:%d' % (program['name'], test['name'], resets), deadline, said.append)
+            status = self.vm.ask('run /t/%s %s:%d' % (program['name'], test['name'], resets), deadline,
+                                 lambda line: self.hear(line, said))
             if status is not None:
                 return status
             resets += 1
@@ -56,6 +59,11 @@ class Run:
             self.vm.wait_after_reset()
             if self._sees_leaks:
                 self.vm.ask('run /bin/leaks clear', 60)
+
+    def hear(self, line, said):
+        said.append(line)
+        if self._shows:
+            print('      ' + line, flush=True)
 
     def judge(self, name, status, log):
         """Words for a failure, '' when the test passed, None when it was skipped."""
@@ -127,15 +135,15 @@ class Run:
 
     @staticmethod
     def evidence(name, said, log):
-        with open(os.path.join(RESULTS, 'vm', name + '.log'), 'w', encoding='utf-8') as f:
+        with open(os.path.join(RESULTS, NAME, name + '.log'), 'w', encoding='utf-8') as f:
             f.write(''.join(line + '\n' for line in said) + '--- kernel log\n' + log)
 
     def finish(self):
         """The verdict is written last, when nothing can change it any more."""
         count = {word: sum(v['status'] == word for v in self.verdicts) for word in ('pass', 'fail', 'skip')}
-        with open(os.path.join(RESULTS, 'vm.json.tmp'), 'w', encoding='utf-8') as f:
+        with open(os.path.join(RESULTS, NAME + '.json.tmp'), 'w', encoding='utf-8') as f:
             json.dump(self.verdicts, f, indent=1)
-        os.rename(os.path.join(RESULTS, 'vm.json.tmp'), os.path.join(RESULTS, 'vm.json'))
+        os.rename(os.path.join(RESULTS, NAME + '.json.tmp'), os.path.join(RESULTS, NAME + '.json'))
         print('%d passed, %d failed%s' % (count['pass'], count['fail'],
                                          ', %d skipped' % count['skip'] if count['skip'] else ''), flush=True)
         skip_fails = os.environ.get('CI') == 'true' and count['skip']
@@ -172,14 +180,14 @@ def main():
         sys.exit(__doc__)
     directory, kernel, accel, *names = sys.argv[1:]
     guest.end_on_signals()
-    results = os.path.join(RESULTS, 'vm')
+    results = os.path.join(RESULTS, NAME)
     shutil.rmtree(results, ignore_errors=True)
     os.makedirs(results)
-    if os.path.exists(os.path.join(RESULTS, 'vm.json')):
-        os.unlink(os.path.join(RESULTS, 'vm.json'))
+    if os.path.exists(os.path.join(RESULTS, NAME + '.json')):
+        os.unlink(os.path.join(RESULTS, NAME + '.json'))
     with VmGuest(directory, kernel, accel) as vm:
         todo = pick(vm.plan, names)
-        run = Run(vm)
+        run = Run(vm, shows=len(todo) == 1)
         for i, (program, test) in enumerate(todo):
             run.one(program, test)
             after = todo[i + 1] if i + 1 < len(todo) else None
