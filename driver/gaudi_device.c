@@ -66,14 +66,15 @@ static void gaudi_device_release(struct drm_device *drm, void *data)
 {
 	struct gaudi_device *gdev = data;
 
+	xa_destroy(&gdev->peers);
 	spin_lock(&gaudi_device_list_lock);
 	list_del(&gdev->node);
 	spin_unlock(&gaudi_device_list_lock);
 }
 
 /*
- * With the binding, not with the last reference: a forgotten file shall not change the number by which programs know the
- * card.
+ * With the binding, not with the last reference: a forgotten file shall not change the number by which programs know
+ * the card.
  */
 static void gaudi_device_put_id(void *data)
 {
