@@ -4,7 +4,7 @@
  * memories of two cards, revoke, importers that cannot revoke, rdma_cm after moves.
  * A is the side whose memory is taken away, B its peer.
  *
- * vm-modules: rdma_rxe ib_uverbs rdma_ucm veth
+ * vm-modules: rdma_rxe ib_uverbs rdma_ucm veth virtio_net
  * vm-libs: -libverbs
  * vm-files: build/soft-roce/guest:/ /usr/bin/ip:/usr/bin/ip /usr/bin/rdma:/usr/bin/rdma /usr/bin/rping:/usr/bin/rping
  * vm-files: /usr/lib/x86_64-linux-gnu/libgcc_s.so.1:/usr/lib/x86_64-linux-gnu/libgcc_s.so.1
@@ -17,6 +17,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "card.h"
+#include "event.h"
+#include "slot.h"
 #include "soft_roce.h"
 #include "vm.h"
 
@@ -59,12 +62,17 @@ static int attachments(const struct side *s)
 }
 
 /* The network laid and both sides up. */
-static void begin(bool revocable)
+static void begin_on(void (*network)(void), bool revocable)
 {
 	CHECK_EQ(vm_write(REVOCABLE, revocable ? "1" : "0"), 0);
-	net_up();
+	network();
 	CHECK_EQ(side_start(&side_a), 0);
 	CHECK_EQ(side_start(&side_b), 0);
+}
+
+static void begin(bool revocable)
+{
+	begin_on(net_up, revocable);
 }
 
 struct region {
@@ -616,6 +624,110 @@ TEST(soft_roce_link_deleted_under_traffic, .driver = "emulated=1", .seconds = 90
 	CHECK_EQ(side_wait(&side_b), IBV_WC_RETRY_EXC_ERR);
 	CHECK_EQ(CALL(&side_a, do_reg, a.buffer, OFFSET, LENGTH, IOVA, ALL), -EIO);
 	CHECK_EQ(net_run("ip netns exec b rdma link del rxe_b"), 0);
+}
+
+/* --- what befalls card and NIC ---------------------------------------------------- */
+/* B writes into A's memory without end. */
+static void traffic_begin(struct region *a, struct region *b)
+{
+	CHECK_EQ(region_new(a, &side_a, BUFFER_GAUDI), 0);
+	CHECK_EQ(region_new(b, &side_b, BUFFER_GAUDI), 0);
+	CHECK_EQ(connect_qps(0), 0);
+	CHECK_EQ(POST(&side_b, do_traffic, 0, IBV_WR_RDMA_WRITE, IOVA, 256 * KIB, b->lkey, IOVA, a->rkey, 0),
+		 0);
+	vm_sleep(0.2);
+}
+
+/* Which card A has. */
+static unsigned int card_of_a(void)
+{
+	return card_index(0) == 0 ? 0 : 1;
+}
+
+static void check_card_is_clean(unsigned int card)
+{
+	WAIT_FOR(card_state_is(card, "free"), 30);
+	CHECK(host_is_zero(card, 0, 0));
+}
+
+EACH_EVENT(soft_roce_traffic, "emulated=1", .seconds = 90, .initial_netns = true)
+{
+	unsigned int card = card_of_a();
+	struct region a, b;
+
+	begin(true);
+	traffic_begin(&a, &b);
+	event->happen(card);
+	CHECK_EQ(side_wait(&side_b), IBV_WC_REM_ACCESS_ERR);
+	CHECK(side_b.ret[0] > 0);
+	CHECK_EQ(CALL(&side_a, do_reg, a.buffer, OFFSET, LENGTH, IOVA, ALL), -ENODEV);
+	/* The dead region keeps nobody waiting. */
+	if (event->undo)
+		event->undo(card);
+	check_card_is_clean(card);
+	CHECK_EQ(CALL(&side_a, do_dereg, a.mr), 0);
+	CHECK_EQ(attachments(&side_a), 0);
+}
+
+/* A region that cannot be revoked: the card comes back, and waits for its end. */
+EACH_EVENT(soft_roce_traffic_that_holds, "emulated=1 nonrevocable=hold", .seconds = 90, .initial_netns = true)
+{
+	unsigned int card = card_of_a();
+	struct region a, b;
+
+	begin(false);
+	traffic_begin(&a, &b);
+	event->happen(card);
+	if (event->undo)
+		event->undo(card);
+	vm_sleep(0.3);
+	CHECK(card_state_is(card, "draining"));
+	CHECK_EQ(CALL(&side_a, do_dereg, a.mr), 0);
+	CHECK_EQ(side_wait(&side_b), IBV_WC_REM_ACCESS_ERR);
+	check_card_is_clean(card);
+}
+
+/*
+ * Regions on the machine's NICs, used and at rest: Soft-RoCE waits 50 s, and warns, for packets that a NIC had not sent when
+ * it was taken away.
+ */
+static void regions_begin(struct region *a, struct region *b)
+{
+	begin_on(net_up_nics, false);
+	CHECK_EQ(region_new(a, &side_a, BUFFER_GAUDI), 0);
+	CHECK_EQ(region_new(b, &side_b, BUFFER_GAUDI), 0);
+	CHECK_EQ(connect_qps(0), 0);
+	CHECK_EQ(op(b, a, IBV_WR_RDMA_WRITE, LENGTH, 0), IBV_WC_SUCCESS);
+	vm_sleep(0.2);
+}
+
+TEST(soft_roce_pulled_nic_lets_the_card_go, .driver = "emulated=1 nonrevocable=hold", .seconds = 90,
+     .initial_netns = true)
+{
+	unsigned int card = card_of_a();
+	struct region a, b;
+
+	regions_begin(&a, &b);
+	CHECK_EQ(CALL(&side_a, do_card_close, 0), 0);
+	vm_sleep(0.2);
+	CHECK(card_state_is(card, "draining"));
+	host_nic_remove(0);
+	check_card_is_clean(card);
+	CHECK_EQ(attachments(&side_a), 0);
+	host_nic_add(0);
+}
+
+/* The kernel takes the cards away first, then the NICs, and only with those go the regions. */
+TEST(soft_roce_nics_and_cards_ripped_out_together, .driver = "emulated=1 nonrevocable=hold", .seconds = 120,
+     .initial_netns = true, .topology = "switch")
+{
+	struct region a, b;
+
+	regions_begin(&a, &b);
+	slot_rip_out(SLOT_SWITCH);
+	WAIT_FOR(!card_is_there(0) && !card_is_there(1), 60);
+	WAIT_FOR(!attachments(&side_a) && !attachments(&side_b), 60);
+	CHECK_EQ(CALL(&side_a, do_reg, a.buffer, OFFSET, LENGTH, IOVA, ALL), -EIO);
 }
 
 /* rping is a stock program; it needs QP1 on both devices. */

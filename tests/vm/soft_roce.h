@@ -116,6 +116,8 @@ extern const struct side *this_side;
 /* --- net.c ------------------------------------------------------------------- */
 /* New namespaces and links for both sides, whatever there was before. Fails the test. */
 void net_up(void);
+/* The same on the machine's NICs. */
+void net_up_nics(void);
 /* A program of /usr/bin, words separated by single blanks: its exit status, or -errno. */
 int net_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same in two steps and without its output. */

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -110,7 +111,7 @@ static void link_up(const struct side *s)
 	CHECK_EQ(net_run("rdma dev set %s netns %s", s->rdma, s->netns), 0);
 }
 
-void net_up(void)
+static void namespaces_up(void)
 {
 	net_try("ip netns del a");
 	net_try("ip netns del b");
@@ -123,11 +124,50 @@ void net_up(void)
 		CHECK_EQ(net_run("ip netns attach first 1"), 0);
 	CHECK_EQ(net_run("ip netns add a"), 0);
 	CHECK_EQ(net_run("ip netns add b"), 0);
-	CHECK_EQ(net_run("ip link add va netns a type veth peer name vb netns b"), 0);
+}
+
+/* Of the netdevs va and vb, which are in their namespaces. */
+static void links_up(void)
+{
 	CHECK_EQ(net_run("ip -n a addr add 10.9.0.1/24 dev va"), 0);
 	CHECK_EQ(net_run("ip -n b addr add 10.9.0.2/24 dev vb"), 0);
 	CHECK_EQ(net_run("ip -n a link set va up"), 0);
 	CHECK_EQ(net_run("ip -n b link set vb up"), 0);
 	link_up(&side_a);
 	link_up(&side_b);
+}
+
+void net_up(void)
+{
+	namespaces_up();
+	CHECK_EQ(net_run("ip link add va netns a type veth peer name vb netns b"), 0);
+	links_up();
+}
+
+/* The netdev of a NIC of the machine, in the first namespace. */
+static void nic_move(unsigned int nic, const char *netns)
+{
+	char path[300], address[32], wanted[32], name[32] = "";
+	DIR *dir = opendir("/sys/class/net");
+	struct dirent *e;
+
+	CHECK(dir);
+	/* As machine.py gives them. */
+	snprintf(wanted, sizeof(wanted), "52:54:00:0a:00:%02x", nic);
+	while ((e = readdir(dir))) {
+		snprintf(path, sizeof(path), "/sys/class/net/%s/address", e->d_name);
+		if (vm_read(path, address, sizeof(address)) > 0 && !strcmp(address, wanted))
+			snprintf(name, sizeof(name), "%.31s", e->d_name);
+	}
+	closedir(dir);
+	CHECK_MSG(name[0], "NIC %u has no netdev here", nic);
+	CHECK_EQ(net_run("ip link set %s netns %s name v%s", name, netns, netns), 0);
+}
+
+void net_up_nics(void)
+{
+	namespaces_up();
+	nic_move(0, "a");
+	nic_move(1, "b");
+	links_up();
 }
