@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <drm/habanalabs_accel.h>
+#include <gaudi_p2p.h>
 
 #include "card.h"
 #include "event.h"
@@ -186,7 +187,7 @@ EACH_EVENT(cpu_mappings, EMULATED)
 	close(buffer.dmabuf);
 	happen(event);
 	for (i = 0; i < 2; i++) {
-		CHECK_EQ(waitpid(writer[i], &status, 0), writer[i]);
+		WAIT_FOR(waitpid(writer[i], &status, WNOHANG) == writer[i], PROMPT);
 		CHECK_MSG(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "a writer ended by status %#x",
 			  status);
 	}
@@ -384,6 +385,52 @@ EACH_EVENT(waiting_openers, EMULATED " nonrevocable=hold")
 		event->undo(CARD);
 		close(opener.peer);
 	}
+	WAIT_FOR(card_state_is(CARD, "free"), 30);
+	CHECK(host_is_zero(CARD, 0, 0));
+}
+
+/* A REVOKE that waits for an importer who cannot let go. */
+static void revoke_and_wait(void *argument)
+{
+	struct gaudi_p2p_revoke args = { .flags = GAUDI_P2P_REVOKE_ALL, .timeout_ms = 60000 };
+	const int *fd = argument;
+
+	CHECK(ioctl(*fd, DRM_IOCTL_GAUDI_P2P_REVOKE, &args) == -1);
+	CHECK_EQ(errno, ENODEV);
+}
+
+/* Calls that wait, for an importer and for a scrub. */
+static void allocate_for_ever(void *argument)
+{
+	const int *fd = argument;
+	uint64_t handle;
+	int r;
+
+	do {
+		r = card_alloc(*fd, 60 * MIB, 0, &handle);
+		if (!r)
+			r = card_free(*fd, handle);
+	} while (!r);
+	CHECK_EQ(r, -ENODEV);
+}
+
+EACH_EVENT(an_owner_who_waits, EMULATED " nonrevocable=hold")
+{
+	struct card_buffer buffer;
+	pid_t child[2];
+	int peer;
+
+	card_buffer_make(&buffer, CARD, MIB);
+	peer = peer_of(buffer.dmabuf, EDU_PEER_PINNED, 0);
+	child[0] = vm_child(false, revoke_and_wait, &buffer.fd);
+	child[1] = vm_child(false, allocate_for_ever, &buffer.fd);
+	vm_sleep(0.3);
+	happen(event);
+	vm_child_end(child[0]);
+	vm_child_end(child[1]);
+	close(peer);
+	if (event->undo)
+		event->undo(CARD);
 	WAIT_FOR(card_state_is(CARD, "free"), 30);
 	CHECK(host_is_zero(CARD, 0, 0));
 }
