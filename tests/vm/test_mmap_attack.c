@@ -185,6 +185,39 @@ TEST(direct_io_into_a_mapping_is_refused, .driver = EMULATED)
 	CHECK_EQ(memory[0], 1);
 }
 
+/* Memory of a virtual card is the system's own, with struct pages behind it: the mapping must not show them. */
+TEST(pages_of_a_virtual_card_cannot_be_pinned_either, .driver = "virtual=1 virtual_mb=8")
+{
+	int disk = open("/dev/ram0", O_RDWR | O_DIRECT | O_CLOEXEC), pipes[2];
+	struct iovec iov, local;
+	struct card_buffer buffer;
+	uint8_t *memory;
+	char byte[8];
+
+	WAIT_FOR((buffer.fd = open("/dev/accel/accel0", O_RDWR | O_CLOEXEC)) >= 0, 10);
+	CHECK_EQ(card_alloc(buffer.fd, MIB, 0, &buffer.handle), 0);
+	CHECK_EQ(card_map(buffer.fd, buffer.handle, &buffer.va), 0);
+	buffer.dmabuf = card_export(buffer.fd, buffer.va, 0, MIB);
+	memory = map_with(buffer.dmabuf, 0);
+	memory[0] = 1;
+	CHECK(disk >= 0);
+	CHECK_EQ(pread(disk, memory, PAGE, 0), -1);
+	CHECK_EQ(errno, EFAULT);
+	CHECK_EQ(pwrite(disk, memory, PAGE, 0), -1);
+	CHECK_EQ(errno, EFAULT);
+	iov = (struct iovec){ .iov_base = memory, .iov_len = PAGE };
+	CHECK_EQ(pipe2(pipes, O_CLOEXEC), 0);
+	CHECK_EQ(vmsplice(pipes[1], &iov, 1, SPLICE_F_GIFT), -1);
+	CHECK_EQ(errno, EFAULT);
+	local = (struct iovec){ .iov_base = byte, .iov_len = sizeof(byte) };
+	iov.iov_len = sizeof(byte);
+	CHECK_EQ(process_vm_readv(getpid(), &local, 1, &iov, 1, 0), -1);
+	CHECK_EQ(errno, EFAULT);
+	CHECK_EQ(memory[0], 1);
+	close(buffer.fd);
+	check_gone(memory, MIB);
+}
+
 TEST(pages_of_a_mapping_cannot_be_spliced_registered_or_waited_for, .driver = EMULATED)
 {
 	struct io_uring_params ring = { 0 };
