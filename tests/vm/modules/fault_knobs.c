@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Makes every allocation of a kernel with FAILSLAB and FAIL_PAGE_ALLOC one that fail-nth counts, for tests only. By
- * themselves both leave out what may wait for memory, which is nearly everything. Their knobs are in debugfs, if the
- * kernel has CONFIG_FAULT_INJECTION_DEBUG_FS; this does without: the test writes the addresses of the two structures,
- * from /proc/kallsyms, into the parameters.
+ * themselves both leave out what may wait for memory, which is nearly everything. Their knobs are in debugfs, if the kernel
+ * has CONFIG_FAULT_INJECTION_DEBUG_FS; this does without: the test writes the addresses of the two structures, from
+ * /proc/kallsyms, into the parameters.
  *
  * One place of DRM is shielded: when drm_sysfs_minor_alloc() finds no memory, drm_minor_alloc_release() gives the error
  * pointer back as if it were a device, and the kernel dies of it (seen in Linux 7.3). No driver can help it.
@@ -109,7 +109,8 @@ static void fault_knobs_kmalloc(void *data, unsigned long call_site, const void 
 			fault_knobs_shielded = NULL;
 			current->fail_nth = fault_knobs_nth;
 		}
-	} else if (current->fail_nth && fault_knobs_is_inside("drm_dev_init", "drmm_kmalloc")) {
+	} else if (current->fail_nth && fault_knobs_is_inside("drm_dev_init", "drmm_kmalloc") &&
+		   !fault_knobs_is_inside("drm_dev_init", "drmm_kstrdup")) {
 		fault_knobs_shielded = current;
 		fault_knobs_nth = current->fail_nth;
 		current->fail_nth = 0;
