@@ -164,6 +164,32 @@ TEST(unbind_without_memory_takes_all_away, .driver = "emulated=1", .seconds = 30
 	check_whole();
 }
 
+/* --- reset --------------------------------------------------------------------------------------------- */
+static long call_reset(void *context)
+{
+	return vm_write(context, "1");
+}
+
+/* Whether it was reset or not, it can be used again; a lease that it has ended is over. */
+static void after_reset(void *context, long r)
+{
+	(void)context;
+	(void)r;
+	WAIT_FOR(card_state_is(0, "free"), 60);
+}
+
+TEST(reset_without_memory_leaves_a_card_that_works, .driver = "emulated=1", .seconds = 300)
+{
+	char path[128], pci[32];
+
+	faults_begin();
+	card_pci(0, pci, sizeof(pci));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", pci);
+	WAIT_FOR(card_state_is(0, "free"), 60);
+	fail_each("reset", call_reset, after_reset, path);
+	check_whole();
+}
+
 /* --- what is told ---------------------------------------------------------------------------------------- */
 static long call_read(void *context)
 {
