@@ -74,8 +74,13 @@ static size_t gaudi_info_hw_ip(struct gaudi_device *gdev, struct hl_info_hw_ip_i
 static size_t gaudi_info_dram(struct gaudi_device *gdev, struct hl_info_dram_usage *dram)
 {
 	guard(mutex)(&gdev->lock);
-	dram->dram_free_mem = gdev->fresh ? 0 : gdev->buddy.avail;
-	dram->ctx_dram_mem = gdev->lease ? gdev->lease->allocated : 0;
+	if (gdev->lease) {
+		/* What waits to be scrubbed is free: ALLOC waits for it. */
+		dram->ctx_dram_mem = gdev->lease->allocated;
+		dram->dram_free_mem = gdev->size - dram->ctx_dram_mem;
+	} else {
+		dram->dram_free_mem = gdev->fresh ? 0 : gdev->buddy.avail;
+	}
 	return sizeof(*dram);
 }
 

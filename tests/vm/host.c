@@ -67,11 +67,18 @@ void host_plant(unsigned int card, uint64_t offset, uint64_t size, uint8_t value
 		 (unsigned long long)size, value);
 }
 
-void host_disturb(unsigned int card, unsigned int seconds)
+void host_disturb_range(unsigned int card, unsigned int seconds, uint64_t offset, uint64_t size,
+			uint8_t value)
 {
 	char answer[128];
 
-	host_ask(answer, sizeof(answer), "disturb %u %u", card, seconds);
+	host_ask(answer, sizeof(answer), "disturb %u %u %llu %llu %u", card, seconds,
+		 (unsigned long long)offset, (unsigned long long)size, value);
+}
+
+void host_disturb(unsigned int card, unsigned int seconds)
+{
+	host_disturb_range(card, seconds, 0, 0, 0x55);
 }
 
 uint8_t host_peek(unsigned int card, uint64_t offset)

@@ -216,15 +216,16 @@ class VmGuest(guest.Guest):
         return ''
 
     def host_disturb(self, rest):
-        """Writes into a card all the time, for so many seconds, while the guest goes on."""
-        path, seconds = self._range(rest, 2)
+        """Writes into a part of a card all the time, for so many seconds, while the guest goes on."""
+        path, seconds, offset, size, value = self._range(rest, 5)
         end = time.monotonic() + min(seconds, 120)
+        data = bytes([value]) * (size or CARD_SIZE - offset)
 
         def write_on():
             with open(path, 'r+b', buffering=0) as f:
                 while time.monotonic() < end:
-                    f.seek(0)
-                    f.write(b'\x55' * CARD_SIZE)
+                    f.seek(offset)
+                    f.write(data)
         threading.Thread(target=write_on, daemon=True).start()
         return ''
 

@@ -23,11 +23,6 @@
 
 static const char secret[] = "the owner's secret";
 
-static int mem_ioctl(int fd, union hl_mem_args *args)
-{
-	return ioctl(fd, DRM_IOCTL_HL_MEMORY, args) ? -errno : 0;
-}
-
 /* --- zero ----------------------------------------------------------------------- */
 TEST(pattern_from_before_the_driver_is_gone_at_first_open)
 {
@@ -85,45 +80,7 @@ TEST(freed_memory_comes_back_zero_to_the_same_owner, .driver = EMULATED)
 	CHECK(fd >= 0);
 }
 
-TEST(only_what_was_used_is_scrubbed, .driver = EMULATED)
-{
-	struct card_buffer buffer;
-	char before[32], after[32];
-
-	WAIT_FOR(card_state_is(0, "free"), 30);
-	CHECK(card_attribute(0, "scrubbed_bytes", before, sizeof(before)) > 0);
-	card_buffer_make(&buffer, 0, 2 * MIB);
-	close(buffer.dmabuf);
-	close(buffer.fd);
-	WAIT_FOR(card_state_is(0, "free"), 30);
-	CHECK(card_attribute(0, "scrubbed_bytes", after, sizeof(after)) > 0);
-	CHECK_EQ(strtoull(after, NULL, 10) - strtoull(before, NULL, 10), 2 * MIB);
-}
-
 /* --- ALLOC, MAP, EXPORT as programs use them --------------------------------------- */
-TEST(a_whole_life_as_perftest_lives_it, .driver = EMULATED)
-{
-	struct hl_info_dram_usage usage;
-	struct card_buffer buffer;
-	int peer;
-
-	card_buffer_make(&buffer, 0, MIB);
-	CHECK_EQ(card_info(buffer.fd, HL_INFO_DRAM_USAGE, &usage, sizeof(usage)), 0);
-	CHECK_EQ(usage.ctx_dram_mem, MIB);
-	peer = peer_of(buffer.dmabuf, EDU_PEER_PINNED_REVOCABLE, 0);
-	/* perftest closes the dma-buf at once and goes on with its region. */
-	close(buffer.dmabuf);
-	CHECK_EQ(peer_write(peer, 0, secret, sizeof(secret)), 0);
-	CHECK_EQ(card_unmap(buffer.fd, buffer.va), -EINVAL);
-	CHECK_EQ(card_free(buffer.fd, buffer.handle), -EINVAL);
-	close(peer);
-	CHECK_EQ(card_unmap(buffer.fd, buffer.va), 0);
-	CHECK_EQ(card_unmap(buffer.fd, buffer.va), -EINVAL);
-	CHECK_EQ(card_free(buffer.fd, buffer.handle), 0);
-	CHECK_EQ(card_free(buffer.fd, buffer.handle), -EINVAL);
-	CHECK_EQ(close(buffer.fd), 0);
-}
-
 TEST(export_of_a_part_reaches_only_that_part, .driver = EMULATED)
 {
 	struct card_buffer buffer;
@@ -148,78 +105,6 @@ TEST(export_of_a_part_reaches_only_that_part, .driver = EMULATED)
 	CHECK_EQ(card_export(buffer.fd, buffer.va, 100, half), -EINVAL);
 	CHECK_EQ(card_export(buffer.fd, buffer.va, 0, 100), -EINVAL);
 	CHECK_EQ(card_export(buffer.fd, buffer.va + half, 0, half), -EINVAL);
-}
-
-TEST(sizes_that_overflow_are_refused, .driver = EMULATED)
-{
-	struct card_buffer buffer;
-	uint64_t handle = 0;
-
-	card_buffer_make(&buffer, 0, MIB);
-	CHECK_EQ(card_export(buffer.fd, buffer.va, UINT64_MAX - 4095, 8192), -EINVAL);
-	CHECK_EQ(card_export(buffer.fd, buffer.va, 4096, UINT64_MAX - 4095), -EINVAL);
-	CHECK_EQ(card_export(buffer.fd, buffer.va, 1ull << 63, 1ull << 63), -EINVAL);
-	CHECK_EQ(card_export(buffer.fd, UINT64_MAX - 4095, 0, 4096), -EINVAL);
-	CHECK_EQ(card_export(buffer.fd, 0, 0, 4096), -EINVAL);
-	CHECK_EQ(card_export(buffer.fd, buffer.va, 0, 0), -EINVAL);
-	CHECK_EQ(card_alloc(buffer.fd, 0, 0, &handle), -EINVAL);
-	CHECK_EQ(card_alloc(buffer.fd, UINT64_MAX, 0, &handle), -ENOMEM);
-	CHECK_EQ(card_alloc(buffer.fd, UINT64_MAX - CARD_PAGE + 2, 0, &handle), -ENOMEM);
-	CHECK_EQ(card_alloc(buffer.fd, host_card_size(0), 0, &handle), -ENOMEM);
-	CHECK_EQ(handle, 0);
-	CHECK_EQ(card_free(buffer.fd, 0), -EINVAL);
-	CHECK_EQ(card_free(buffer.fd, 1ull << 32 | buffer.handle), -EINVAL);
-	CHECK_EQ(card_map(buffer.fd, 1ull << 32 | buffer.handle, &handle), -EINVAL);
-	CHECK_EQ(card_unmap(buffer.fd, buffer.va + 4096), -EINVAL);
-	CHECK_EQ(card_unmap(buffer.fd, 0), -EINVAL);
-}
-
-TEST(unknown_flags_and_operations_are_refused, .driver = EMULATED)
-{
-	struct card_buffer buffer;
-	union hl_mem_args args;
-	unsigned int bit;
-
-	card_buffer_make(&buffer, 0, MIB);
-	for (bit = 0; bit < 32; bit++) {
-		args = (union hl_mem_args){ .in = { .op = HL_MEM_OP_EXPORT_DMABUF_FD,
-						    .flags = 1u << bit,
-						    .export_dmabuf_fd = { .addr = buffer.va,
-									  .mem_size = MIB } } };
-		if (args.in.flags != O_RDWR && args.in.flags != O_CLOEXEC)
-			CHECK_EQ(mem_ioctl(buffer.fd, &args), -EINVAL);
-		args = (union hl_mem_args){ .in = { .op = HL_MEM_OP_ALLOC,
-						    .flags = 1u << bit,
-						    .alloc = { .mem_size = CARD_PAGE } } };
-		if (!(args.in.flags & (HL_MEM_CONTIGUOUS | HL_MEM_SHARED)))
-			CHECK_EQ(mem_ioctl(buffer.fd, &args), -EINVAL);
-		args = (union hl_mem_args){ .in = { .op = HL_MEM_OP_FREE,
-						    .flags = 1u << bit,
-						    .free = { .handle = buffer.handle } } };
-		CHECK_EQ(mem_ioctl(buffer.fd, &args), -EINVAL);
-	}
-	for (bit = HL_MEM_OP_EXPORT_DMABUF_FD + 1; bit < 64; bit++) {
-		args = (union hl_mem_args){ .in = { .op = bit, .alloc = { .mem_size = CARD_PAGE } } };
-		CHECK_EQ(mem_ioctl(buffer.fd, &args), -EINVAL);
-	}
-	args = (union hl_mem_args){ .in = { .op = HL_MEM_OP_MAP,
-					    .flags = HL_MEM_USERPTR,
-					    .map_host = { .host_virt_addr = (uintptr_t)&args,
-							  .mem_size = 4096 } } };
-	CHECK_EQ(mem_ioctl(buffer.fd, &args), -EOPNOTSUPP);
-	args = (union hl_mem_args){ .in = { .op = HL_MEM_OP_MAP_BLOCK } };
-	CHECK_EQ(mem_ioctl(buffer.fd, &args), -EINVAL);
-	args = (union hl_mem_args){
-		.in = { .op = HL_MEM_OP_ALLOC, .ctx_id = 7, .alloc = { .mem_size = CARD_PAGE } }
-	};
-	CHECK_EQ(mem_ioctl(buffer.fd, &args), -EINVAL);
-	args = (union hl_mem_args){ .in = { .op = HL_MEM_OP_ALLOC,
-					    .alloc = { .mem_size = CARD_PAGE, .page_size = 12345 } } };
-	CHECK_EQ(mem_ioctl(buffer.fd, &args), -EINVAL);
-	/* Nothing of that took memory. */
-	args = (union hl_mem_args){ .in = { .op = HL_MEM_OP_ALLOC,
-					    .alloc = { .mem_size = host_card_size(0) - MIB } } };
-	CHECK_EQ(mem_ioctl(buffer.fd, &args), 0);
 }
 
 TEST(revoke_refuses_what_it_does_not_know, .driver = EMULATED)
@@ -251,48 +136,6 @@ TEST(revoke_refuses_what_it_does_not_know, .driver = EMULATED)
 #undef REVOKE
 }
 
-TEST(hint_is_used_if_free_and_forced_hint_fails_if_not, .driver = EMULATED)
-{
-	struct card_buffer buffer;
-	union hl_mem_args args;
-	uint64_t hint;
-
-	card_buffer_make(&buffer, 0, MIB);
-	hint = buffer.va + 64 * MIB;
-#define MAP_AT(address, how)                                                                       \
-	({                                                                                         \
-		args = (union hl_mem_args){ .in = { .op = HL_MEM_OP_MAP,                           \
-						    .flags = (how),                                \
-						    .map_device = { .hint_addr = (address),        \
-								    .handle = buffer.handle } } }; \
-		mem_ioctl(buffer.fd, &args);                                                       \
-	})
-	CHECK_EQ(MAP_AT(hint, 0), 0);
-	CHECK_EQ(args.out.device_virt_addr, hint);
-	CHECK_EQ(MAP_AT(hint, 0), 0);
-	CHECK(args.out.device_virt_addr != hint);
-	CHECK_EQ(MAP_AT(hint, HL_MEM_FORCE_HINT), -ENOMEM);
-	CHECK_EQ(MAP_AT(hint + CARD_PAGE, HL_MEM_FORCE_HINT), -ENOMEM);
-	CHECK_EQ(MAP_AT(UINT64_MAX - CARD_PAGE + 1, HL_MEM_FORCE_HINT), -ENOMEM);
-	CHECK_EQ(MAP_AT(CARD_PAGE, HL_MEM_FORCE_HINT), -ENOMEM);
-#undef MAP_AT
-}
-
-TEST(export_without_free_descriptors_loses_nothing, .driver = EMULATED)
-{
-	struct rlimit limit = { .rlim_cur = 16, .rlim_max = 16 };
-	struct card_buffer buffer;
-	int fd;
-
-	card_buffer_make(&buffer, 0, MIB);
-	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	while ((fd = dup(0)) >= 0)
-		;
-	CHECK_EQ(card_export(buffer.fd, buffer.va, 0, MIB), -EMFILE);
-	close(buffer.dmabuf);
-	CHECK_EQ(card_unmap(buffer.fd, buffer.va), 0);
-}
-
 TEST(fragmented_memory_is_exported_in_pieces_that_fit_together, .driver = EMULATED)
 {
 	uint64_t size = host_card_size(0), handles[64], va, big;
@@ -322,95 +165,4 @@ TEST(fragmented_memory_is_exported_in_pieces_that_fit_together, .driver = EMULAT
 		CHECK_EQ(peer_read(peer, i * piece, back, sizeof(back)), 0);
 		CHECK_EQ(strcmp(back, text), 0);
 	}
-}
-
-/* --- INFO ------------------------------------------------------------------------ */
-static int info_raw(int fd, uint32_t op, uint64_t pointer, uint32_t size, uint32_t pad)
-{
-	struct hl_info_args args = { .return_pointer = pointer, .return_size = size, .op = op, .pad = pad };
-
-	return ioctl(fd, DRM_IOCTL_HL_INFO, &args) ? -errno : 0;
-}
-
-static void check_info_rules(int fd)
-{
-	uint8_t answer[1024];
-	uint32_t op;
-
-	memset(answer, 0xee, sizeof(answer));
-	CHECK_EQ(info_raw(fd, HL_INFO_HW_IP_INFO, (uintptr_t)answer, sizeof(answer), 1), -EINVAL);
-	CHECK_EQ(info_raw(fd, HL_INFO_HW_IP_INFO, (uintptr_t)answer, 0, 0), -EINVAL);
-	CHECK_EQ(info_raw(fd, HL_INFO_HW_IP_INFO, 0, sizeof(answer), 0), -EINVAL);
-	CHECK_EQ(info_raw(fd, HL_INFO_HW_IP_INFO, 16, sizeof(answer), 0), -EFAULT);
-	CHECK_EQ(info_raw(fd, 999, (uintptr_t)answer, sizeof(answer), 0), -EINVAL);
-	CHECK_EQ(answer[0], 0xee);
-	/* A short buffer gets a short answer and nothing behind it. */
-	CHECK_EQ(info_raw(fd, HL_INFO_HW_IP_INFO, (uintptr_t)answer, 24, 0), 0);
-	CHECK(answer[23] != 0xee && answer[24] == 0xee);
-	CHECK_EQ(info_raw(fd, HL_INFO_HW_IP_INFO, (uintptr_t)answer, sizeof(answer), 0), 0);
-	CHECK_EQ(answer[sizeof(struct hl_info_hw_ip_info)], 0xee);
-	for (op = 0; op < 64; op++) {
-		int r = info_raw(fd, op, (uintptr_t)answer, sizeof(answer), 0);
-
-		CHECK_MSG(r == 0 || r == -EINVAL, "INFO %u: %s", op, strerror(-r));
-	}
-}
-
-TEST(info_answers_what_programs_ask, .driver = EMULATED)
-{
-	struct hl_info_dev_memalloc_page_sizes sizes = { .page_order_bitmask = 1 };
-	struct hl_info_device_status status = { 0 };
-	struct hl_open_stats_info stats = { 0 };
-	struct hl_info_hw_ip_info ip = { 0 };
-	struct hl_info_dram_usage usage;
-	struct hl_info_hw_idle idle = { 0 };
-	int fd = card_open(0, 0);
-	uint64_t size = host_card_size(0), handle;
-
-	CHECK(fd >= 0);
-	CHECK_EQ(card_info(fd, HL_INFO_HW_IP_INFO, &ip, sizeof(ip)), 0);
-	CHECK_EQ(ip.device_id, 0x1020);
-	CHECK_EQ(ip.dram_enabled, 1);
-	CHECK_EQ(ip.dram_size, size);
-	CHECK_EQ(ip.dram_size % ip.dram_page_size, 0);
-	CHECK_EQ(ip.dram_page_size, CARD_PAGE);
-	CHECK_EQ(ip.device_mem_alloc_default_page_size, CARD_PAGE);
-	CHECK(ip.card_name[0]);
-	CHECK_EQ(card_info(fd, HL_INFO_DRAM_USAGE, &usage, sizeof(usage)), 0);
-	CHECK_EQ(usage.dram_free_mem, size);
-	CHECK_EQ(usage.ctx_dram_mem, 0);
-	CHECK_EQ(card_alloc(fd, 100, 0, &handle), 0);
-	CHECK_EQ(card_info(fd, HL_INFO_DRAM_USAGE, &usage, sizeof(usage)), 0);
-	CHECK_EQ(usage.dram_free_mem, size - CARD_PAGE);
-	CHECK_EQ(usage.ctx_dram_mem, CARD_PAGE);
-	CHECK_EQ(card_info(fd, HL_INFO_HW_IDLE, &idle, sizeof(idle)), 0);
-	CHECK_EQ(idle.is_idle, 1);
-	CHECK_EQ(card_info(fd, HL_INFO_DEVICE_STATUS, &status, sizeof(status)), 0);
-	CHECK_EQ(status.status, HL_DEVICE_STATUS_OPERATIONAL);
-	CHECK_EQ(card_info(fd, HL_INFO_OPEN_STATS, &stats, sizeof(stats)), 0);
-	CHECK_EQ(stats.open_counter, 1);
-	CHECK_EQ(stats.is_compute_ctx_active, 1);
-	CHECK_EQ(card_info(fd, HL_INFO_DEV_MEM_ALLOC_PAGE_SIZES, &sizes, sizeof(sizes)), 0);
-	CHECK_EQ(sizes.page_order_bitmask, 0);
-	check_info_rules(fd);
-}
-
-TEST(control_node_answers_info_to_many_and_nothing_else, .driver = EMULATED)
-{
-	struct hl_open_stats_info stats = { 0 };
-	int one = card_open_control(0), two = card_open_control(0), owner = card_open(0, 0);
-	uint64_t handle;
-
-	CHECK(one >= 0 && two >= 0 && owner >= 0);
-	check_info_rules(one);
-	CHECK_EQ(card_info(two, HL_INFO_OPEN_STATS, &stats, sizeof(stats)), 0);
-	CHECK_EQ(stats.is_compute_ctx_active, 1);
-	CHECK_EQ(card_alloc(one, MIB, 0, &handle), -ENOTTY);
-	CHECK_EQ(card_export(one, 1ull << 44, 0, MIB), -ENOTTY);
-	CHECK_EQ(card_revoke_all(one), -ENOTTY);
-	close(owner);
-	WAIT_FOR(card_state_is(0, "free"), 30);
-	CHECK_EQ(card_info(two, HL_INFO_OPEN_STATS, &stats, sizeof(stats)), 0);
-	CHECK_EQ(stats.is_compute_ctx_active, 0);
-	CHECK_EQ(stats.open_counter, 1);
 }

@@ -152,6 +152,9 @@ void host_plant(unsigned int card, uint64_t offset, uint64_t size, uint8_t value
 bool host_is_filled(unsigned int card, uint64_t offset, uint64_t size, uint8_t value);
 /* Goes on writing into the whole card from outside for so many seconds; returns at once. */
 void host_disturb(unsigned int card, unsigned int seconds);
+/* The same with a byte and a part (size 0: to the end). */
+void host_disturb_range(unsigned int card, unsigned int seconds, uint64_t offset, uint64_t size,
+			uint8_t value);
 /* One byte of the card's memory. */
 uint8_t host_peek(unsigned int card, uint64_t offset);
 /* Where in the card's memory a text stands; -1: nowhere. */

@@ -9,7 +9,7 @@ CPPFLAGS := -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Idriver/uapi -Itests/vm -Itest
 SOURCES := $(wildcard tests/vm/*.c)
 # LAB_VM_PROGRAMS, if set, are the only ones, by name.
 PROGRAMS := $(if $(LAB_VM_PROGRAMS),$(LAB_VM_PROGRAMS:%=tests/vm/%.c),$(shell grep -l 'vm-modules:' $(SOURCES)))
-HELPERS := $(addprefix tests/vm/,vm.c host.c ports.c card.c slot.c event.c)
+HELPERS := $(addprefix tests/vm/,vm.c host.c ports.c card.c slot.c event.c hl_client.c)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
