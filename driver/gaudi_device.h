@@ -42,6 +42,7 @@
 struct dma_buf;
 struct dma_buf_attachment;
 struct drm_file;
+struct drm_memory_stats;
 struct file;
 struct hl_info_args;
 struct iosys_map;
@@ -60,6 +61,9 @@ struct vm_area_struct;
 /* Start of the device's virtual addresses; INFO reports it as dram_base_address. */
 #define GAUDI_VA_BASE		BIT_ULL(44)
 #define GAUDI_VA_MIN_SIZE	BIT_ULL(40)
+/* Addresses of host memory: apart, so that an address says what is behind it. */
+#define GAUDI_VA_HOST_BASE	BIT_ULL(50)
+#define GAUDI_VA_HOST_SIZE	BIT_ULL(48)
 /* Memory is scrubbed in steps of this size; between two of them unplug may come. */
 #define GAUDI_SCRUB_CHUNK	SZ_1M
 #define GAUDI_REASON_MAX	96
@@ -70,8 +74,8 @@ struct gaudi_device;
  * struct gaudi_backend - all that the core knows of a card
  * @type: word for sysfs device_type
  * @name: card name for INFO, at most 15 characters
- * @zero: make @size bytes at device offset @offset zero, and prove it by reading them back: 0, or -EIO when they do not
- *	stay zero or the card does not answer. Called in steps of at most GAUDI_SCRUB_CHUNK, inside drm_dev_enter().
+ * @zero: make @size bytes at device offset @offset zero, and prove that the zeros arrived: 0, or -EIO when they did not
+ *	or the card does not answer. Multiples of GAUDI_PAGE_SIZE, at most GAUDI_SCRUB_CHUNK, inside drm_dev_enter().
  * @pfn: page frame of device offset @offset; valid as long as struct gaudi_device lives, also after removal
  */
 struct gaudi_backend {
@@ -108,22 +112,38 @@ struct gaudi_lease {
 	struct xarray allocs;		/* handle -> struct gaudi_alloc; gaudi_device.lock */
 	struct xarray maps;		/* va >> PAGE_SHIFT -> struct gaudi_map; gaudi_device.lock */
 	struct drm_mm va;		/* gaudi_device.lock */
+	struct drm_mm host_va;		/* gaudi_device.lock */
 	struct list_head exports;	/* until freed; gaudi_device.lock */
 	u64 allocated;
+	u64 host_bytes;			/* pinned; gaudi_device.lock */
+	struct list_head hostmem_dead;	/* of an ended lease: to be unpinned by @hostmem_work */
+	struct work_struct hostmem_work;	/* holds a reference */
 };
 
 /* Device memory under a handle. Belongs to its lease; gaudi_device.lock. */
 struct gaudi_alloc {
 	u32 handle;
 	u32 maps;
+	bool shared;			/* gaudi_export_stats() */
+	bool active;
 	u64 size;
 	struct list_head blocks;	/* struct gpu_buddy_block, ascending */
 };
 
-/* One mapping of an allocation at a device address. */
+/* Pinned pages of a process. */
+struct gaudi_hostmem {
+	struct list_head node;		/* gaudi_lease.hostmem_dead */
+	struct list_head chunks;
+	struct mm_struct *mm;		/* whose limit they count against; keeps the structure only */
+	unsigned long nr_pages;
+	unsigned int offset;		/* of the first byte in its page */
+};
+
+/* One mapping, of an allocation or of host memory, at a device address. */
 struct gaudi_map {
 	struct drm_mm_node node;
-	struct gaudi_alloc *alloc;
+	struct gaudi_alloc *alloc;	/* NULL: host memory */
+	struct gaudi_hostmem *host;	/* NULL: device memory */
 	struct list_head exports;	/* made of it, until freed; gaudi_device.lock */
 };
 
@@ -205,7 +225,10 @@ struct gaudi_device {
 	struct gpu_buddy buddy;		/* its free memory is known to be zero */
 	struct list_head dirty;		/* blocks taken from buddy, to be scrubbed */
 	atomic64_t dirty_bytes;
-	atomic64_t scrubbed_bytes;	/* since probe */
+	atomic64_t scrubbed_bytes;	/* since probe, as the three below */
+	atomic64_t scrub_ns;		/* spent in the backend's zero() */
+	atomic64_t scrubs;		/* times that all that was dirty became zero */
+	atomic64_t scrub_failures;	/* steps that could not be proven */
 	unsigned int changes;		/* counts what wakes @wait; WRITE_ONCE under lock */
 	u64 opens;
 	u64 last_open_ms;
@@ -281,8 +304,16 @@ int gaudi_mem_scrub(struct gaudi_device *gdev);
 void gaudi_va_init(struct gaudi_lease *lease);
 void gaudi_va_done(struct gaudi_lease *lease);
 int gaudi_va_map(struct gaudi_lease *lease, u64 handle, u64 hint, bool force, u64 *va);
+int gaudi_va_map_host(struct gaudi_lease *lease, u64 addr, u64 size, u64 hint, bool force, u64 *va);
 int gaudi_va_unmap(struct gaudi_lease *lease, u64 va);
 struct gaudi_map *gaudi_va_find(struct gaudi_lease *lease, u64 va);
+
+/* gaudi_hostmem.c */
+struct gaudi_hostmem *gaudi_hostmem_pin(u64 addr, u64 size);
+void gaudi_hostmem_unpin(struct gaudi_hostmem *host);
+void gaudi_hostmem_init(struct gaudi_lease *lease);
+void gaudi_hostmem_end(struct gaudi_lease *lease);
+void gaudi_hostmem_flush(struct gaudi_lease *lease);
 
 /* gaudi_export.c */
 int gaudi_export_fd(struct gaudi_lease *lease, u64 va, u64 offset, u64 size, u32 flags);
@@ -292,6 +323,7 @@ void gaudi_hold_get(struct gaudi_export *exp);
 void gaudi_hold_put(struct gaudi_export *exp);
 bool gaudi_export_busy(struct gaudi_map *map);
 void gaudi_export_forget_map(struct gaudi_map *map);
+void gaudi_export_stats(struct gaudi_lease *lease, struct drm_memory_stats *stats);
 
 /* gaudi_grant.c */
 int gaudi_grant_check(struct gaudi_export *exp, struct gaudi_grant **grant);

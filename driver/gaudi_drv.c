@@ -9,6 +9,7 @@
 #include <drm/drm_accel.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
+#include <drm/drm_gem.h>
 #include <drm/drm_ioctl.h>
 #include <drm/drm_print.h>
 #include <drm/habanalabs_accel.h>
@@ -164,22 +165,23 @@ static void gaudi_file_postclose(struct drm_device *drm, struct drm_file *file)
 	kfree(gf);
 }
 
+/* Keys of Documentation/gpu/drm-usage-stats.rst; the region "memory" is the machine's own. */
 static void gaudi_file_show_fdinfo(struct drm_printer *p, struct drm_file *file)
 {
 	struct gaudi_device *gdev = to_gaudi_device(file->minor->dev);
 	struct gaudi_file *gf = file->driver_priv;
-	u64 allocated = 0, exported = 0;
+	struct drm_memory_stats vram = {}, host = {};
 
 	mutex_lock(&gdev->lock);
 	if (gf->lease && gf->lease == gdev->lease) {
-		allocated = gf->lease->allocated;
-		exported = gdev->exported;
+		gaudi_export_stats(gf->lease, &vram);
+		host.private = gf->lease->host_bytes;
+		host.resident = host.private;
 	}
 	mutex_unlock(&gdev->lock);
 
-	drm_printf(p, "drm-total-vram:\t%llu KiB\n", allocated >> 10);
-	drm_printf(p, "drm-resident-vram:\t%llu KiB\n", allocated >> 10);
-	drm_printf(p, "drm-shared-vram:\t%llu KiB\n", exported >> 10);
+	drm_print_memory_stats(p, &vram, DRM_GEM_OBJECT_RESIDENT | DRM_GEM_OBJECT_ACTIVE, "vram");
+	drm_print_memory_stats(p, &host, DRM_GEM_OBJECT_RESIDENT, "memory");
 }
 
 static int gaudi_mem_op_alloc(struct gaudi_lease *lease, union hl_mem_args *args)
@@ -209,10 +211,11 @@ static int gaudi_mem_op_map(struct gaudi_lease *lease, union hl_mem_args *args)
 	if (args->in.flags & ~(HL_MEM_USERPTR | HL_MEM_FORCE_HINT | HL_MEM_SHARED | HL_MEM_PREFETCH))
 		return -EINVAL;
 	if (args->in.flags & HL_MEM_USERPTR)
-		return -EOPNOTSUPP;	/* needs a card that reads host memory */
-
-	ret = gaudi_va_map(lease, args->in.map_device.handle, args->in.map_device.hint_addr,
-			   args->in.flags & HL_MEM_FORCE_HINT, &va);
+		ret = gaudi_va_map_host(lease, args->in.map_host.host_virt_addr, args->in.map_host.mem_size,
+					args->in.map_host.hint_addr, args->in.flags & HL_MEM_FORCE_HINT, &va);
+	else
+		ret = gaudi_va_map(lease, args->in.map_device.handle, args->in.map_device.hint_addr,
+				   args->in.flags & HL_MEM_FORCE_HINT, &va);
 	if (ret)
 		return ret;
 	memset(args, 0, sizeof(*args));

@@ -15,6 +15,7 @@
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
+#include <drm/drm_file.h>
 
 #include <gaudi_p2p.h>
 
@@ -367,7 +368,7 @@ int gaudi_export_fd(struct gaudi_lease *lease, u64 va, u64 offset, u64 size, u32
 		exp = ERR_PTR(-ENODEV);
 	} else {
 		map = gaudi_va_find(lease, va);
-		if (map && end <= map->alloc->size)
+		if (map && map->alloc && end <= map->alloc->size)
 			exp = gaudi_export_new(lease, map, offset, size, mode);
 		else
 			exp = ERR_PTR(-EINVAL);
@@ -417,5 +418,40 @@ void gaudi_export_forget_map(struct gaudi_map *map)
 	list_for_each_entry_safe(exp, next, &map->exports, map_node) {
 		lockdep_assert_held(&exp->gdev->lock);
 		list_del_init(&exp->map_node);
+	}
+}
+
+/*
+ * What fdinfo shows of a lease's allocations: shared if an export of them lives, active if an importer holds one. Each
+ * counts once and as a whole, however often and in whatever parts it is exported.
+ */
+void gaudi_export_stats(struct gaudi_lease *lease, struct drm_memory_stats *stats)
+{
+	struct gaudi_alloc *alloc;
+	struct gaudi_export *exp;
+	struct gaudi_map *map;
+	unsigned long index;
+
+	lockdep_assert_held(&lease->gdev->lock);
+	xa_for_each(&lease->allocs, index, alloc) {
+		alloc->shared = false;
+		alloc->active = false;
+	}
+	xa_for_each(&lease->maps, index, map) {
+		list_for_each_entry(exp, &map->exports, map_node) {
+			if (!exp->dmabuf)
+				continue;
+			map->alloc->shared |= !exp->revoked;
+			map->alloc->active |= atomic_read(&exp->holds) > 0;
+		}
+	}
+	xa_for_each(&lease->allocs, index, alloc) {
+		if (alloc->shared)
+			stats->shared += alloc->size;
+		else
+			stats->private += alloc->size;
+		if (alloc->active)
+			stats->active += alloc->size;
+		stats->resident += alloc->size;
 	}
 }

@@ -198,6 +198,7 @@ void gaudi_lease_close(struct gaudi_device *gdev, struct gaudi_lease *lease)
 	if (gdev->lease == lease)
 		gaudi_lease_end_locked(gdev);
 	mutex_unlock(&gdev->lock);
+	gaudi_hostmem_flush(lease);
 	gaudi_lease_put(lease);
 }
 

@@ -17,15 +17,30 @@ static u64 gaudi_va_size(struct gaudi_device *gdev)
 void gaudi_va_init(struct gaudi_lease *lease)
 {
 	drm_mm_init(&lease->va, GAUDI_VA_BASE, gaudi_va_size(lease->gdev));
+	drm_mm_init(&lease->host_va, GAUDI_VA_HOST_BASE, GAUDI_VA_HOST_SIZE);
+	gaudi_hostmem_init(lease);
 }
 
-static void gaudi_va_drop(struct gaudi_lease *lease, struct gaudi_map *map)
+/* What the program was told. Host memory keeps its offset in the page. */
+static u64 gaudi_va_of(const struct gaudi_map *map)
 {
+	return map->node.start + (map->host ? map->host->offset : 0);
+}
+
+/* Returns the host memory behind @map, if that was it: the caller lets go of it after gdev->lock. */
+static struct gaudi_hostmem *gaudi_va_drop(struct gaudi_lease *lease, struct gaudi_map *map)
+{
+	struct gaudi_hostmem *host = map->host;
+
 	xa_erase(&lease->maps, map->node.start >> PAGE_SHIFT);
-	drm_mm_remove_node(&map->node);
+	if (host)
+		lease->host_bytes -= map->node.size;
+	else
+		map->alloc->maps--;
 	gaudi_export_forget_map(map);
-	map->alloc->maps--;
+	drm_mm_remove_node(&map->node);
 	kfree(map);
+	return host;
 }
 
 /* All mappings of an ended lease. */
@@ -35,34 +50,63 @@ void gaudi_va_done(struct gaudi_lease *lease)
 	unsigned long index;
 
 	lockdep_assert_held(&lease->gdev->lock);
-	xa_for_each(&lease->maps, index, map)
-		gaudi_va_drop(lease, map);
+	xa_for_each(&lease->maps, index, map) {
+		struct gaudi_hostmem *host = gaudi_va_drop(lease, map);
+
+		if (host)
+			list_add_tail(&host->node, &lease->hostmem_dead);
+	}
 	drm_mm_takedown(&lease->va);
+	drm_mm_takedown(&lease->host_va);
+	gaudi_hostmem_end(lease);
 }
 
 /* The mapping that starts at @va exactly. */
 struct gaudi_map *gaudi_va_find(struct gaudi_lease *lease, u64 va)
 {
+	struct gaudi_map *map;
+
 	lockdep_assert_held(&lease->gdev->lock);
-	if (!PAGE_ALIGNED(va))
-		return NULL;
-	return xa_load(&lease->maps, va >> PAGE_SHIFT);
+	map = xa_load(&lease->maps, va >> PAGE_SHIFT);
+	return map && gaudi_va_of(map) == va ? map : NULL;
 }
 
+/* An address range for @map, at @hint if that is free and aligned to @align. Returns 0 or -ENOMEM. */
 static int gaudi_va_place(struct gaudi_lease *lease, struct gaudi_map *map, u64 hint, bool force)
 {
-	if (hint && IS_ALIGNED(hint, GAUDI_PAGE_SIZE)) {
+	struct drm_mm *va = map->host ? &lease->host_va : &lease->va;
+	u64 size = map->host ? (u64)map->host->nr_pages << PAGE_SHIFT : map->alloc->size;
+	u64 align = map->host ? PAGE_SIZE : GAUDI_PAGE_SIZE;
+
+	if (hint && IS_ALIGNED(hint, align)) {
 		map->node.start = hint;
-		map->node.size = map->alloc->size;
-		if (hint >= GAUDI_VA_BASE && !drm_mm_reserve_node(&lease->va, &map->node))
+		map->node.size = size;
+		if (!drm_mm_reserve_node(va, &map->node))
 			return 0;
 		memset(&map->node, 0, sizeof(map->node));
 	}
-	if (force)
+	if (force || drm_mm_insert_node_generic(va, &map->node, size, align, 0, DRM_MM_INSERT_BEST))
 		return -ENOMEM;
-	if (drm_mm_insert_node_generic(&lease->va, &map->node, map->alloc->size, GAUDI_PAGE_SIZE, 0,
-				       DRM_MM_INSERT_BEST))
-		return -ENOMEM;
+	return 0;
+}
+
+/* Gives @map, which has its memory, an address; gdev->lock held. Returns 0 or -ENOMEM. */
+static int gaudi_va_insert(struct gaudi_lease *lease, struct gaudi_map *map, u64 hint, bool force)
+{
+	int ret;
+
+	ret = gaudi_va_place(lease, map, hint, force);
+	if (ret)
+		return ret;
+	ret = xa_insert(&lease->maps, map->node.start >> PAGE_SHIFT, map, GFP_KERNEL);
+	if (ret) {
+		drm_mm_remove_node(&map->node);
+		return ret;
+	}
+	if (map->host)
+		lease->host_bytes += map->node.size;
+	else
+		map->alloc->maps++;
 	return 0;
 }
 
@@ -89,45 +133,78 @@ int gaudi_va_map(struct gaudi_lease *lease, u64 handle, u64 hint, bool force, u6
 	INIT_LIST_HEAD(&map->exports);
 
 	mutex_lock(&lease->gdev->lock);
-	if (lease->ended) {
-		ret = -ENODEV;
-		goto err_free;
-	}
 	map->alloc = xa_load(&lease->allocs, handle);
-	if (!map->alloc) {
+	if (lease->ended)
+		ret = -ENODEV;
+	else if (!map->alloc)
 		ret = -EINVAL;
-		goto err_free;
-	}
-	ret = gaudi_va_place(lease, map, hint, force);
-	if (ret)
-		goto err_free;
-	ret = xa_insert(&lease->maps, map->node.start >> PAGE_SHIFT, map, GFP_KERNEL);
-	if (ret)
-		goto err_node;
-	map->alloc->maps++;
-	*va = map->node.start;
+	else
+		ret = gaudi_va_insert(lease, map, hint, force);
+	if (!ret)
+		*va = gaudi_va_of(map);
 	mutex_unlock(&lease->gdev->lock);
-	return 0;
+	if (ret)
+		kfree(map);
+	return ret;
+}
 
-err_node:
-	drm_mm_remove_node(&map->node);
-err_free:
+/**
+ * gaudi_va_map_host - give memory of the calling process a device address
+ * @lease: owner
+ * @addr: of the memory
+ * @size: of the memory
+ * @hint: wanted address of the page that @addr is in, or 0
+ * @force: fail with -ENOMEM if the hint cannot be used
+ * @va: result, with the offset of @addr in its page
+ *
+ * Returns 0, what gaudi_hostmem_pin() returns, -ENOMEM, -ENODEV (lease ended).
+ */
+int gaudi_va_map_host(struct gaudi_lease *lease, u64 addr, u64 size, u64 hint, bool force, u64 *va)
+{
+	struct gaudi_hostmem *host;
+	struct gaudi_map *map;
+	int ret;
+
+	map = kzalloc_obj(*map, GFP_KERNEL_ACCOUNT);
+	if (!map)
+		return -ENOMEM;
+	host = gaudi_hostmem_pin(addr, size);
+	if (IS_ERR(host)) {
+		kfree(map);
+		return PTR_ERR(host);
+	}
+	INIT_LIST_HEAD(&map->exports);
+	map->host = host;
+
+	mutex_lock(&lease->gdev->lock);
+	ret = lease->ended ? -ENODEV : gaudi_va_insert(lease, map, hint, force);
+	if (!ret)
+		*va = gaudi_va_of(map);
 	mutex_unlock(&lease->gdev->lock);
-	kfree(map);
+	if (ret) {
+		gaudi_hostmem_unpin(host);
+		kfree(map);
+	}
 	return ret;
 }
 
 /* Returns 0, -EINVAL (no mapping starts at @va, or an export of it lives), -ENODEV (lease ended). */
 int gaudi_va_unmap(struct gaudi_lease *lease, u64 va)
 {
+	struct gaudi_hostmem *host = NULL;
 	struct gaudi_map *map;
+	int ret = 0;
 
-	guard(mutex)(&lease->gdev->lock);
-	if (lease->ended)
-		return -ENODEV;
+	mutex_lock(&lease->gdev->lock);
 	map = gaudi_va_find(lease, va);
-	if (!map || gaudi_export_busy(map))
-		return -EINVAL;
-	gaudi_va_drop(lease, map);
-	return 0;
+	if (lease->ended)
+		ret = -ENODEV;
+	else if (!map || gaudi_export_busy(map))
+		ret = -EINVAL;
+	else
+		host = gaudi_va_drop(lease, map);
+	mutex_unlock(&lease->gdev->lock);
+	if (host)
+		gaudi_hostmem_unpin(host);
+	return ret;
 }

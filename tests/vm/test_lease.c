@@ -438,8 +438,8 @@ TEST(sysfs_tells_the_state_to_all_and_the_owner_to_root, .driver = EMULATED)
 	CHECK(attribute_is("owner_pid", expected));
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", card.fd);
 	CHECK(vm_read(path, info, sizeof(info)) > 0);
-	CHECK_MSG(strstr(info, "drm-total-vram:\t1024 KiB"), "fdinfo says: %s", info);
-	CHECK_MSG(strstr(info, "drm-shared-vram:\t1024 KiB"), "fdinfo says: %s", info);
+	CHECK_MSG(strstr(info, "drm-total-vram:\t1 MiB"), "fdinfo says: %s", info);
+	CHECK_MSG(strstr(info, "drm-shared-vram:\t1 MiB"), "fdinfo says: %s", info);
 	close(card.dmabuf);
 	close(card.fd);
 	WAIT_FOR(card_state_is(0, "free"), 30);
