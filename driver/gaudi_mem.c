@@ -6,6 +6,7 @@
  * freed it goes to gaudi_device.dirty and returns to the allocator only after the worker scrubbed it. At probe
  * everything is dirty, because nobody knows what the last kernel, driver or owner left.
  */
+#include <linux/bitmap.h>
 #include <linux/list_sort.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
@@ -101,6 +102,47 @@ static int gaudi_mem_get_blocks(struct gaudi_device *gdev, u64 size, bool contig
 	return 0;
 }
 
+static void gaudi_mem_mark_used(struct gaudi_device *gdev, struct list_head *blocks, unsigned long *used)
+{
+	struct gpu_buddy_block *block;
+
+	list_for_each_entry(block, blocks, link)
+		bitmap_set(used, gpu_buddy_block_offset(block) / GAUDI_PAGE_SIZE,
+			   gpu_buddy_block_size(&gdev->buddy, block) / GAUDI_PAGE_SIZE);
+}
+
+/*
+ * The allocator looks for one run only around blocks of the right size, and misses some. This one looks at everything;
+ * nothing waits to be scrubbed when it is called. Returns 0, -ENOSPC, -ENOMEM.
+ */
+static int gaudi_mem_get_run(struct gaudi_lease *lease, u64 size, struct list_head *blocks)
+{
+	struct gaudi_device *gdev = lease->gdev;
+	unsigned long pages = gdev->size / GAUDI_PAGE_SIZE;
+	struct gaudi_alloc *alloc;
+	unsigned long *used;
+	unsigned long handle;
+	u64 start;
+	int ret;
+
+	lockdep_assert_held(&gdev->lock);
+	if (size > gdev->buddy.avail)
+		return -ENOSPC;
+	used = kvcalloc(BITS_TO_LONGS(pages), sizeof(*used), GFP_KERNEL);
+	if (!used)
+		return -ENOMEM;
+	xa_for_each(&lease->allocs, handle, alloc)
+		gaudi_mem_mark_used(gdev, &alloc->blocks, used);
+	start = bitmap_find_next_zero_area(used, pages, 0, size / GAUDI_PAGE_SIZE, 0) * (u64)GAUDI_PAGE_SIZE;
+	kvfree(used);
+	if (start + size > gdev->size)
+		return -ENOSPC;
+	ret = gpu_buddy_alloc_blocks(&gdev->buddy, start, start + size, size, GAUDI_PAGE_SIZE, blocks, 0);
+	if (!ret)
+		list_sort(NULL, blocks, gaudi_mem_cmp_block);
+	return ret;
+}
+
 /*
  * Like the above, but waits for the worker as long as freed memory is still to be scrubbed. Called and returns with
  * gdev->lock held.
@@ -117,8 +159,11 @@ static int gaudi_mem_wait_blocks(struct gaudi_lease *lease, u64 size, bool conti
 		ret = gaudi_mem_get_blocks(gdev, size, contiguous, blocks);
 		if (ret != -ENOSPC)
 			return ret;
-		if (list_empty(&gdev->dirty) && !gdev->scrubbing)
-			return -ENOMEM;
+		if (list_empty(&gdev->dirty) && !gdev->scrubbing) {
+			if (!contiguous || gaudi_mem_get_run(lease, size, blocks))
+				return -ENOMEM;
+			return 0;
+		}
 
 		seen = gdev->changes;
 		mutex_unlock(&gdev->lock);
