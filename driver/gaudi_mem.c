@@ -268,24 +268,29 @@ void gaudi_mem_free_all(struct gaudi_lease *lease)
 	}
 }
 
-/* Returns 0, -EIO, or -ENODEV when the device is being removed or reset. */
-static int gaudi_mem_scrub_range(struct gaudi_device *gdev, u64 offset, u64 len)
+/* Adds to @done what became zero. Returns 0, -EIO, or -ENODEV when the device is being removed or reset. */
+static int gaudi_mem_scrub_range(struct gaudi_device *gdev, u64 offset, u64 len, u64 *done)
 {
 	while (len) {
 		size_t n = min_t(u64, len, GAUDI_SCRUB_CHUNK);
-		u64 start;
+		u64 start, ns;
 		int idx, ret;
 
 		if (READ_ONCE(gdev->resetting) || !drm_dev_enter(&gdev->drm, &idx))
 			return -ENODEV;
 		start = ktime_get_ns();
 		ret = gdev->backend->zero(gdev, offset, n);
-		trace_gaudi_scrub(gdev, offset, n, ktime_get_ns() - start, ret);
+		ns = ktime_get_ns() - start;
+		atomic64_add(ns, &gdev->scrub_ns);
+		trace_gaudi_scrub(gdev, offset, n, ns, ret);
 		drm_dev_exit(idx);
-		if (ret)
+		if (ret) {
+			atomic64_inc(&gdev->scrub_failures);
 			return -EIO;
+		}
 		atomic64_add(n, &gdev->scrubbed_bytes);
 		atomic64_sub(n, &gdev->dirty_bytes);
+		*done += n;
 		offset += n;
 		len -= n;
 		cond_resched();
@@ -303,6 +308,7 @@ int gaudi_mem_scrub(struct gaudi_device *gdev)
 	struct gpu_buddy_block *block;
 	bool fresh = gdev->fresh;
 	LIST_HEAD(blocks);
+	u64 done = 0;
 	int ret = 0;
 
 	lockdep_assert_held(&gdev->lock);
@@ -312,21 +318,26 @@ int gaudi_mem_scrub(struct gaudi_device *gdev)
 
 	if (fresh) {
 		atomic64_set(&gdev->dirty_bytes, gdev->size);
-		ret = gaudi_mem_scrub_range(gdev, 0, gdev->size);
+		ret = gaudi_mem_scrub_range(gdev, 0, gdev->size, &done);
 	}
 	list_for_each_entry(block, &blocks, link) {
 		if (ret || fresh)
 			break;
 		ret = gaudi_mem_scrub_range(gdev, gpu_buddy_block_offset(block),
-					    gpu_buddy_block_size(&gdev->buddy, block));
+					    gpu_buddy_block_size(&gdev->buddy, block), &done);
 	}
 
 	mutex_lock(&gdev->lock);
 	gdev->scrubbing = false;
 	if (ret) {
 		list_splice(&blocks, &gdev->dirty);
+		if (gdev->fresh)
+			atomic64_set(&gdev->dirty_bytes, gdev->size);
+		else
+			atomic64_add(done, &gdev->dirty_bytes);
 		return ret;
 	}
+	atomic64_inc(&gdev->scrubs);
 	if (fresh && gdev->resets == resets)
 		gdev->fresh = false;
 	gpu_buddy_free_list(&gdev->buddy, &blocks, 0);

@@ -74,6 +74,24 @@ static ssize_t scrubbed_bytes_show(struct device *dev, struct device_attribute *
 }
 static DEVICE_ATTR_RO(scrubbed_bytes);
 
+static ssize_t scrub_time_ns_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lld\n", atomic64_read(&gaudi_sysfs_device(dev)->scrub_ns));
+}
+static DEVICE_ATTR_RO(scrub_time_ns);
+
+static ssize_t scrub_count_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lld\n", atomic64_read(&gaudi_sysfs_device(dev)->scrubs));
+}
+static DEVICE_ATTR_RO(scrub_count);
+
+static ssize_t scrub_failures_show(struct device *dev, struct device_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lld\n", atomic64_read(&gaudi_sysfs_device(dev)->scrub_failures));
+}
+static DEVICE_ATTR_RO(scrub_failures);
+
 static ssize_t owner_show(struct device *dev, struct device_attribute *attr, char *buf)
 {
 	struct gaudi_device *gdev = gaudi_sysfs_device(dev);
@@ -166,6 +184,9 @@ static struct attribute *gaudi_sysfs_device_attrs[] = {
 	&dev_attr_exported_bytes.attr,
 	&dev_attr_dirty_bytes.attr,
 	&dev_attr_scrubbed_bytes.attr,
+	&dev_attr_scrub_time_ns.attr,
+	&dev_attr_scrub_count.attr,
+	&dev_attr_scrub_failures.attr,
 	&dev_attr_owner.attr,
 	&dev_attr_owner_pid.attr,
 	&dev_attr_device_type.attr,

@@ -35,13 +35,11 @@ static struct gaudi_virtual *to_gaudi_virtual(struct gaudi_device *gdev)
 	return container_of(gdev, struct gaudi_virtual, base);
 }
 
+/* The machine's own memory: there is nothing to prove that the rest of the kernel does not take for granted. */
 static int gaudi_virtual_zero(struct gaudi_device *gdev, u64 offset, size_t size)
 {
-	void *mem = to_gaudi_virtual(gdev)->mem + offset;
-
-	memset(mem, 0, size);
-	barrier();	/* what is checked is memory, not what the compiler knows of it */
-	return memchr_inv(mem, 0, size) ? -EIO : 0;
+	memset(to_gaudi_virtual(gdev)->mem + offset, 0, size);
+	return 0;
 }
 
 static unsigned long gaudi_virtual_pfn(struct gaudi_device *gdev, u64 offset)
