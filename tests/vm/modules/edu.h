@@ -80,6 +80,10 @@ struct edu_peer {
 int edu_copy(struct edu_dev *edu, dma_addr_t addr, void *data, u32 len, bool write);
 void edu_put(struct edu_dev *edu);
 
+/* edu_bench.c */
+int edu_bench_import(struct edu_peer *peer, void __user *arg);
+int edu_bench_fill(struct edu_peer *peer, void __user *arg);
+
 /* edu_file.c */
 extern const struct file_operations edu_fops;
 void edu_peers_let_go(struct edu_dev *edu);

@@ -232,6 +232,10 @@ static long edu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return edu_peer_sit(peer, (void __user *)arg);
 	case EDU_PEER_DMA:
 		return edu_peer_dma(peer, (void __user *)arg);
+	case EDU_PEER_BENCH:
+		return READ_ONCE(peer->edu->gone) ? -ENODEV : edu_bench_import(peer, (void __user *)arg);
+	case EDU_PEER_FILL:
+		return edu_bench_fill(peer, (void __user *)arg);
 	case EDU_PEER_STATE:
 		return edu_peer_state(peer, (void __user *)arg);
 	default:

@@ -91,6 +91,24 @@ struct edu_peer_state {
 	__s32 refault_error;
 };
 
+/* struct edu_peer_bench at most */
+#define EDU_PEER_BENCH_FILES 32
+#define EDU_PEER_BENCH_ROUNDS 10000
+
+/**
+ * struct edu_peer_bench - how long it takes to attach, map, unmap and detach, as a DYNAMIC importer
+ * @files: how many of @fd
+ * @rounds: how often
+ * @ns: out, for all of it
+ * @fd: dma-bufs; each round goes through all of them
+ */
+struct edu_peer_bench {
+	__u32 files;
+	__u32 rounds;
+	__u64 ns;
+	__s32 fd[EDU_PEER_BENCH_FILES];
+};
+
 #define EDU_PEER_ATTACH _IOW('E', 0, struct edu_peer_attach)
 #define EDU_PEER_MAP _IO('E', 1)
 #define EDU_PEER_UNMAP _IO('E', 2)
@@ -101,5 +119,8 @@ struct edu_peer_state {
 #define EDU_PEER_SIGNAL _IO('E', 6)
 /* Sits on the dma-resv of the dma-buf for so many milliseconds, as an importer should not. */
 #define EDU_PEER_SIT _IOW('E', 7, __u32)
+#define EDU_PEER_BENCH _IOWR('E', 8, struct edu_peer_bench)
+/* Nanoseconds that it takes to fill all of the dma-buf through the vmap of a KERNEL importer. */
+#define EDU_PEER_FILL _IOR('E', 9, __u64)
 
 #endif
