@@ -110,11 +110,11 @@ driver: host ## Kernel module against the newest supported kernel, into build/dr
 images: host ## Container images as docker-archive files, into build/images/
 	$(Q)$(LAB) images
 
-fuzz: ## Fuzzing (comes with a later version)
-	@echo "make fuzz: no fuzz targets yet; the framing and config parsers get theirs with the deepened parts" >&2
+fuzz: host ## Random calls against a debug kernel (P=driver picks a part, S=seconds, SEED=n replays)
+	$(Q)S=$(S) SEED=$(SEED) tests/fuzz/run $(P)
 
-bench: ## Benchmarks (come with a later version)
-	@echo "make bench: no benchmarks yet; demo prints the bandwidth of its copy" >&2
+bench: host ## Beside a peer in the same run: the driver beside vfio-pci (P=driver picks a part)
+	$(Q)tests/bench/run $(P)
 
 lint: host ## Format, shellcheck, SPDX lines, sizes; for kernel code checkpatch, sparse and W=1
 	$(Q)tests/lint
@@ -130,6 +130,6 @@ clean: ## Removes build/; the cache outside the tree stays (tests/lab/lab clean 
 help: ## This list
 	@echo "gaudi-p2p: peer-to-peer memory for Gaudi and RDMA NICs on Kubernetes"
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
-	@echo "  variables: T=test name, SAN=address,undefined, V=1 shows commands, GAUDI_P2P_CACHE=where downloads and built tools are kept"
+	@echo "  variables: T=test name, P=part, LONG=1 allows long tests, SAN=address,undefined, V=1 shows commands, GAUDI_P2P_CACHE=where downloads and built tools are kept"
 
 -include $(shell find $(O)/obj $(O)/gen -name '*.d' -type f 2>/dev/null)
