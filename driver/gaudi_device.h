@@ -211,6 +211,7 @@ struct gaudi_device {
 	const struct gaudi_backend *backend;
 	struct pci_dev *pdev;		/* NULL: no PCI device, no peer-to-peer */
 	struct p2pdma_provider *provider;	/* only inside drm_dev_enter() */
+	struct xarray peers;		/* domain << 16 | bus and function of importers whose DMA reaches the card */
 	phys_addr_t phys;		/* of device offset 0, 0 for memory without PCI */
 	u64 size;
 	unsigned int module_id;

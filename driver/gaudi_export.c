@@ -63,10 +63,30 @@ void gaudi_hold_put(struct gaudi_export *exp)
 }
 
 /* Whether the importer is of a kind, and in a place, that can be served: the same for owners and grantees. */
-static int gaudi_export_admits(struct gaudi_device *gdev, struct dma_buf_attachment *attach)
+/*
+ * Whether the importer's DMA can reach the card. Finding out reads the configuration of every bridge between them, so
+ * what was found is kept, for as long and by the same number as p2pdma keeps it for map.
+ */
+static int gaudi_export_reaches(struct gaudi_device *gdev, struct pci_dev *importer)
 {
+	unsigned long number = (unsigned long)pci_domain_nr(importer->bus) << 16 | pci_dev_id(importer);
 	int idx, ret;
 
+	if (xa_load(&gdev->peers, number))
+		return 0;
+	if (!drm_dev_enter(&gdev->drm, &idx))
+		return -ENODEV;
+	ret = pci_p2pdma_distance(gdev->pdev, &importer->dev, false);
+	drm_dev_exit(idx);
+	if (ret < 0)
+		return -EOPNOTSUPP;
+	/* Without memory it is found out again. */
+	xa_store(&gdev->peers, number, xa_mk_value(1), GFP_KERNEL);
+	return 0;
+}
+
+static int gaudi_export_admits(struct gaudi_device *gdev, struct dma_buf_attachment *attach)
+{
 	if (!dma_buf_attach_revocable(attach) && !READ_ONCE(gaudi_hold_nonrevocable))
 		return -EOPNOTSUPP;
 	/* Others, such as software RDMA, may attach for vmap; map will fail for them. */
@@ -74,11 +94,7 @@ static int gaudi_export_admits(struct gaudi_device *gdev, struct dma_buf_attachm
 		return 0;
 	if (!gdev->pdev || !attach->peer2peer)
 		return -EOPNOTSUPP;
-	if (!drm_dev_enter(&gdev->drm, &idx))
-		return -ENODEV;
-	ret = pci_p2pdma_distance(gdev->pdev, attach->dev, false);
-	drm_dev_exit(idx);
-	return ret < 0 ? -EOPNOTSUPP : 0;
+	return gaudi_export_reaches(gdev, to_pci_dev(attach->dev));
 }
 
 static int gaudi_export_attach_as(struct gaudi_export *exp, struct dma_buf_attachment *attach,
