@@ -3,6 +3,7 @@
  * What the memory holds becomes unknown without a reset that anybody asked for: errors of the PCI bus, suspend.
  *
  * vm-modules: edu_peer pm_poke
+ * vm-kernel: CONFIG_PCIEAER CONFIG_PM_SLEEP
  */
 #include <fcntl.h>
 #include <stdio.h>
