@@ -58,7 +58,11 @@ void gaudi_hold_put(struct gaudi_export *exp)
 
 	if (atomic_dec_and_test(&exp->holds) && wq_has_sleeper(&gdev->wait))
 		wake_up_all(&gdev->wait);
-	if (atomic_dec_and_test(&gdev->holds))
+	/*
+	 * Nobody waits while the lease lives, and an importer that maps and unmaps all the time shall not pay for a
+	 * worker. Either this sees the end of the lease, or the worker that the end starts sees no hold.
+	 */
+	if (atomic_dec_and_test(&gdev->holds) && READ_ONCE(exp->lease->ended))
 		gaudi_device_kick(gdev);
 }
 

@@ -228,6 +228,8 @@ static bool gaudi_lease_step(struct gaudi_device *gdev)
 
 	switch (gdev->state) {
 	case GAUDI_STATE_DRAINING:
+		/* The lease's end was written before; pairs with atomic_dec_and_test() in gaudi_hold_put(). */
+		smp_mb();
 		if (atomic_read(&gdev->holds) || gaudi_device_has_ghost(gdev))
 			return false;
 		gaudi_lease_event(gdev, GAUDI_EVENT_LET_GO, "");
