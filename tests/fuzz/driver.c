@@ -118,7 +118,7 @@ static pid_t start_worker(const struct fuzz *base, unsigned int worker, int netn
 	f.worker = worker;
 	f.tenant = worker % FUZZ_TENANTS;
 	f.random = shared->seed + ((uint64_t)worker << 56) + ((uint64_t)life << 24);
-	run_ops(&f, 50 + (unsigned int)fuzz_below(&f, 1500));
+	run_ops(&f, 100 + (unsigned int)fuzz_below(&f, 4000));
 	fflush(stdout);
 	_exit(0);
 }

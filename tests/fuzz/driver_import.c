@@ -249,12 +249,12 @@ static int op_peer(struct fuzz *f)
 }
 
 const struct fuzz_op fuzz_import_ops[] = {
-	{ "mmap", 8, op_mmap },
-	{ "touch a mapping", 10, op_touch },
-	{ "change a mapping", 5, op_change_view },
-	{ "calls of the dma-buf", 5, op_dmabuf },
-	{ "open the peer", 2, op_open_peer },
-	{ "attach", 14, op_attach },
-	{ "map, unmap, detach", 8, op_peer },
+	{ "mmap", 80, op_mmap },
+	{ "touch a mapping", 100, op_touch },
+	{ "change a mapping", 50, op_change_view },
+	{ "calls of the dma-buf", 50, op_dmabuf },
+	{ "open the peer", 15, op_open_peer },
+	{ "attach", 140, op_attach },
+	{ "map, unmap, detach", 80, op_peer },
 	{ 0 },
 };

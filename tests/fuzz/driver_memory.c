@@ -71,10 +71,10 @@ static int op_info(struct fuzz *f)
 /* --- MEMORY ------------------------------------------------------------------------ */
 static uint64_t some_size(struct fuzz *f)
 {
-	static const uint64_t sizes[] = { 1,	  4096,	   65536,   65536,   131072,
-					  196608, 1 << 20, 2 << 20, 5 << 20, 16 << 20 };
+	static const uint64_t sizes[] = { 1, 4096, 65536, 65536, 65536, 131072, 196608, 1 << 20 };
 
-	return sizes[fuzz_below(f, sizeof(sizes) / sizeof(sizes[0]))];
+	/* Much memory is much to scrub, and nothing else. */
+	return fuzz_once_in(f, 64) ? 16 << 20 : sizes[fuzz_below(f, sizeof(sizes) / sizeof(sizes[0]))];
 }
 
 static int op_alloc(struct fuzz *f)
@@ -289,15 +289,11 @@ static int op_list(struct fuzz *f)
 }
 
 /* Any number of DRM's range with any size and any content. */
-static int op_raw(struct fuzz *f)
+static int raw(struct fuzz *f, const struct fuzz_file *file)
 {
-	static const enum fuzz_kind kinds[] = { FUZZ_ACCEL, FUZZ_ACCEL, FUZZ_CONTROL };
-	struct fuzz_file *file = fuzz_pick(f, kinds[fuzz_below(f, 3)]);
 	uint64_t argument[64] = { 0 };
 	unsigned int nr, i;
 
-	if (!file)
-		return FUZZ_NOTHING;
 	nr = fuzz_once_in(f, 2) ? 0x40 + (unsigned int)fuzz_below(f, 0x40)
 				: (unsigned int)fuzz_below(f, 0x100);
 	for (i = 0; i < 8; i++)
@@ -311,19 +307,32 @@ static int op_raw(struct fuzz *f)
 			  fuzz_once_in(f, 10) ? NULL : argument);
 }
 
+static int op_raw(struct fuzz *f)
+{
+	static const enum fuzz_kind kinds[] = { FUZZ_ACCEL, FUZZ_ACCEL, FUZZ_CONTROL };
+	struct fuzz_file *file = fuzz_pick(f, kinds[fuzz_below(f, 3)]);
+	unsigned int i;
+
+	if (!file)
+		return FUZZ_NOTHING;
+	for (i = 0; i < 8; i++)
+		raw(f, file);
+	return 0;
+}
+
 const struct fuzz_op fuzz_memory_ops[] = {
-	{ "open", 4, op_open },
-	{ "open the control node", 1, op_open_control },
-	{ "INFO", 6, op_info },
-	{ "ALLOC", 14, op_alloc },
-	{ "FREE", 8, op_free },
-	{ "MAP", 14, op_map },
-	{ "UNMAP", 6, op_unmap },
-	{ "EXPORT", 16, op_export },
-	{ "look at new memory", 4, op_look },
-	{ "REVOKE", 5, op_revoke },
-	{ "GRANT", 6, op_grant },
-	{ "LIST", 5, op_list },
-	{ "any ioctl", 6, op_raw },
+	{ "open", 40, op_open },
+	{ "open the control node", 10, op_open_control },
+	{ "INFO", 60, op_info },
+	{ "ALLOC", 140, op_alloc },
+	{ "FREE", 80, op_free },
+	{ "MAP", 140, op_map },
+	{ "UNMAP", 60, op_unmap },
+	{ "EXPORT", 160, op_export },
+	{ "look at new memory", 30, op_look },
+	{ "REVOKE", 50, op_revoke },
+	{ "GRANT", 60, op_grant },
+	{ "LIST", 50, op_list },
+	{ "any ioctl", 60, op_raw },
 	{ 0 },
 };

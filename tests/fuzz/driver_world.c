@@ -191,16 +191,16 @@ static int op_policy(struct fuzz *f)
 }
 
 const struct fuzz_op fuzz_world_ops[] = {
-	{ "close", 8, op_close },
-	{ "dup", 2, op_dup },
-	{ "send a file", 8, op_send },
-	{ "receive a file", 3, op_receive },
-	{ "pidfd", 2, op_pidfd },
-	{ "fork", 1, op_fork },
+	{ "close", 80, op_close },
+	{ "dup", 20, op_dup },
+	{ "send a file", 80, op_send },
+	{ "receive a file", 30, op_receive },
+	{ "pidfd", 15, op_pidfd },
+	{ "fork", 2, op_fork },
 	{ "leave the namespace", 1, op_leave },
-	{ "share the files", 1, op_share },
-	{ "sysfs and fdinfo", 2, op_read },
-	{ "debugfs", 1, op_debugfs },
-	{ "policy", 1, op_policy },
+	{ "share the files", 2, op_share },
+	{ "sysfs and fdinfo", 15, op_read },
+	{ "debugfs", 2, op_debugfs },
+	{ "policy", 3, op_policy },
 	{ 0 },
 };
