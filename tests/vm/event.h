@@ -25,19 +25,22 @@ extern const struct card_event event_reset;
 
 /*
  * EACH_EVENT(running_dma, parameters) { ... event ... } is one test for each event, called unbind_with_running_dma and so
- * on; the body gets the event as `event`.
+ * on; the body gets the event as `event`. EACH_EVENT_IN_TIME: without LONG=1 only the one that no other test has.
  */
-#define EACH_EVENT(life, ...)                                                  \
+#define EACH_EVENT(life, ...) EACH_EVENT_UNLESS(life, false, __VA_ARGS__)
+#define EACH_EVENT_IN_TIME(life, ...) EACH_EVENT_UNLESS(life, true, __VA_ARGS__)
+
+#define EACH_EVENT_UNLESS(life, long_, ...)                                    \
 	static void life(const struct card_event *event);                      \
-	TEST(unbind_with_##life, .driver = __VA_ARGS__)                        \
+	TEST(unbind_with_##life, .only_long = long_, .driver = __VA_ARGS__)    \
 	{                                                                      \
 		life(&event_unbind);                                           \
 	}                                                                      \
-	TEST(pull_with_##life, .driver = __VA_ARGS__)                          \
+	TEST(pull_with_##life, .only_long = long_, .driver = __VA_ARGS__)      \
 	{                                                                      \
 		life(&event_pull);                                             \
 	}                                                                      \
-	TEST(reset_with_##life, .driver = __VA_ARGS__)                         \
+	TEST(reset_with_##life, .only_long = long_, .driver = __VA_ARGS__)     \
 	{                                                                      \
 		life(&event_reset);                                            \
 	}                                                                      \

@@ -670,7 +670,8 @@ EACH_EVENT(soft_roce_traffic, "emulated=1", .seconds = 90, .initial_netns = true
 }
 
 /* A region that cannot be revoked: the card comes back, and waits for its end. */
-EACH_EVENT(soft_roce_traffic_that_holds, "emulated=1 nonrevocable=hold", .seconds = 90, .initial_netns = true)
+EACH_EVENT_IN_TIME(soft_roce_traffic_that_holds, "emulated=1 nonrevocable=hold", .seconds = 90,
+		   .initial_netns = true)
 {
 	unsigned int card = card_of_a();
 	struct region a, b;

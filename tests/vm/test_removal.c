@@ -257,7 +257,7 @@ EACH_EVENT(running_dma, EMULATED)
 }
 
 /* An importer that cannot let go is not waited for, but who comes next waits for it. */
-EACH_EVENT(a_pinned_importer, EMULATED " nonrevocable=hold")
+EACH_EVENT_IN_TIME(a_pinned_importer, EMULATED " nonrevocable=hold")
 {
 	struct edu_peer_state state;
 	struct card_buffer buffer;
@@ -283,7 +283,7 @@ EACH_EVENT(a_pinned_importer, EMULATED " nonrevocable=hold")
 	CHECK(host_is_zero(CARD, 0, 0));
 }
 
-EACH_EVENT(a_kernel_mapping, EMULATED)
+EACH_EVENT_IN_TIME(a_kernel_mapping, EMULATED)
 {
 	struct edu_peer_state state;
 	struct card_buffer buffer;
@@ -304,7 +304,7 @@ EACH_EVENT(a_kernel_mapping, EMULATED)
 	CHECK_EQ(peer_map(peer), -ENODEV);
 }
 
-EACH_EVENT(announced_work, EMULATED)
+EACH_EVENT_IN_TIME(announced_work, EMULATED)
 {
 	struct card_buffer buffer;
 	int peer;
