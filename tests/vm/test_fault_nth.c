@@ -58,12 +58,13 @@ unsigned int nth_left(void)
 	return (unsigned int)strtoul(text, NULL, 10);
 }
 
-unsigned int fail_from(const char *what, unsigned int first, call_fn *call, after_fn *after, void *context)
+unsigned int fail_some(const char *what, unsigned int first, unsigned int step, call_fn *call,
+		       after_fn *after, void *context)
 {
 	unsigned int n, failed = 0, left;
 	long r = 0;
 
-	for (n = first; n < MANY; n++) {
+	for (n = first; n < MANY; n += step) {
 		nth_set(n);
 		r = call(context);
 		left = nth_left();
@@ -75,13 +76,13 @@ unsigned int fail_from(const char *what, unsigned int first, call_fn *call, afte
 	}
 	CHECK(n < MANY);
 	CHECK_MSG(r >= 0, "%s fails by itself: %s", what, strerror((int)-r));
-	vm_note("%s: %u allocations made to fail, %u calls failed", what, n - first, failed);
-	return n - first;
+	vm_note("%s: %u allocations made to fail, %u calls failed", what, (n - first) / step, failed);
+	return (n - first) / step;
 }
 
 unsigned int fail_each(const char *what, call_fn *call, after_fn *after, void *context)
 {
-	return fail_from(what, 1, call, after, context);
+	return fail_some(what, 1, 1, call, after, context);
 }
 
 unsigned int count_allocations(call_fn *call, void *context)

@@ -21,10 +21,11 @@ typedef void after_fn(void *context, long r);
 
 /*
  * Makes the call with its first allocation failing, then with its second, until it comes through without. Returns how
- * many there are. fail_from begins with the @first.
+ * many there are. fail_some begins with the @first and leaves out all but every @step-th.
  */
 unsigned int fail_each(const char *what, call_fn *call, after_fn *after, void *context);
-unsigned int fail_from(const char *what, unsigned int first, call_fn *call, after_fn *after, void *context);
+unsigned int fail_some(const char *what, unsigned int first, unsigned int step, call_fn *call,
+		       after_fn *after, void *context);
 /* How many allocations a call makes. */
 unsigned int count_allocations(call_fn *call, void *context);
 
