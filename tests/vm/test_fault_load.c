@@ -93,9 +93,13 @@ static long call_unbind(void *context)
 	return vm_write(DRIVER "unbind", context);
 }
 
+/* The file's own write may find no memory, and then nothing was begun; what was begun is done to the end. */
 static void after_unbind(void *context, long r)
 {
-	CHECK_EQ(r, 0);
+	if (r < 0) {
+		CHECK(card_is_there(0));
+		return;
+	}
 	CHECK_EQ(vm_write(DRIVER "bind", context), 0);
 	WAIT_FOR(card_is_there(0), 10);
 }
@@ -139,7 +143,10 @@ static void after_unbind_used(void *context, long r)
 	struct bound *b = context;
 	uint64_t handle;
 
-	CHECK_EQ(r, 0);
+	if (r < 0) {
+		CHECK(card_state_is(0, "owned"));
+		return;
+	}
 	CHECK_EQ(card_alloc(b->buffer.fd, MIB, 0, &handle), -ENODEV);
 	CHECK_EQ(peer_map(b->peer), -ENODEV);
 	close(b->peer);
