@@ -20,8 +20,8 @@ static int op_close(struct fuzz *f)
 	if (!f->nr_files)
 		return FUZZ_NOTHING;
 	file = &f->file[fuzz_below(f, f->nr_files)];
-	/* A lease that ends all the time is one that nothing happens to. */
-	if (file->kind == FUZZ_ACCEL && !fuzz_once_in(f, 8))
+	/* A lease that ends all the time is one that nothing happens to; one that only strangers keep, too. */
+	if (file->kind == FUZZ_ACCEL && file->tenant == f->tenant && !fuzz_once_in(f, 4))
 		return FUZZ_NOTHING;
 	fuzz_called(f);
 	fuzz_drop(f, file);
@@ -43,7 +43,8 @@ static int op_dup(struct fuzz *f)
 /* --- from process to process -------------------------------------------------------- */
 static int op_send(struct fuzz *f)
 {
-	struct fuzz_file *file = fuzz_pick(f, fuzz_once_in(f, 2) ? FUZZ_ACCEL : FUZZ_DMABUF);
+	struct fuzz_file *file = fuzz_pick(f, fuzz_once_in(f, 3) ? FUZZ_ACCEL : FUZZ_DMABUF);
+	unsigned int to = (unsigned int)fuzz_below(f, FUZZ_WORKERS);
 	char space[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov;
 	struct msghdr message = {
@@ -53,13 +54,16 @@ static int op_send(struct fuzz *f)
 
 	if (!file || f->shares_files)
 		return FUZZ_NOTHING;
+	/* An accel file mostly to somebody whom it serves. */
+	if (file->kind == FUZZ_ACCEL && !fuzz_once_in(f, 4))
+		to = (f->worker + FUZZ_TENANTS) % FUZZ_WORKERS;
 	iov = (struct iovec){ .iov_base = file, .iov_len = sizeof(*file) };
 	head->cmsg_level = SOL_SOCKET;
 	head->cmsg_type = SCM_RIGHTS;
 	head->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(head), &file->fd, sizeof(int));
 	fuzz_called(f);
-	if (sendmsg(f->mailbox[fuzz_below(f, FUZZ_WORKERS)][1], &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	if (sendmsg(f->mailbox[to][1], &message, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		return -errno;
 	return 0;
 }
@@ -193,8 +197,8 @@ static int op_policy(struct fuzz *f)
 const struct fuzz_op fuzz_world_ops[] = {
 	{ "close", 80, op_close },
 	{ "dup", 20, op_dup },
-	{ "send a file", 80, op_send },
-	{ "receive a file", 30, op_receive },
+	{ "send a file", 50, op_send },
+	{ "receive a file", 80, op_receive },
 	{ "pidfd", 15, op_pidfd },
 	{ "fork", 2, op_fork },
 	{ "leave the namespace", 1, op_leave },
