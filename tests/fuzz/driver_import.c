@@ -89,6 +89,13 @@ int fuzz_view(struct fuzz *f, const struct fuzz_file *dmabuf, bool check)
 	return r;
 }
 
+/* What is revoked is tried again, but not all the time. */
+static void forget_dead(struct fuzz *f, struct fuzz_file *dmabuf, int r)
+{
+	if (r == -ENODEV && fuzz_once_in(f, 3))
+		fuzz_drop(f, dmabuf);
+}
+
 static int op_mmap(struct fuzz *f)
 {
 	struct fuzz_file *dmabuf = fuzz_pick(f, FUZZ_DMABUF);
@@ -111,6 +118,7 @@ static int op_mmap(struct fuzz *f)
 		     fuzz_once_in(f, 10) ? MAP_PRIVATE : MAP_SHARED, offset);
 	if (!r)
 		fuzz_put(&f->views, f, view);
+	forget_dead(f, dmabuf, r);
 	return r;
 }
 
@@ -225,12 +233,16 @@ static int op_attach(struct fuzz *f)
 	args.fd = dmabuf->fd;
 	if (fuzz_once_in(f, 3))
 		args.delay_ms = fuzz_once_in(f, 8) ? EDU_PEER_NEVER : (uint32_t)fuzz_below(f, 20);
+	/* It may have an attachment, and then cannot have another. */
+	if (!fuzz_once_in(f, 8))
+		fuzz_ioctl(f, peer, EDU_PEER_DETACH, NULL);
 	r = fuzz_ioctl(f, peer, EDU_PEER_ATTACH, &args);
 	CHECK_MSG(r || !fuzz_is_stranger(f, dmabuf), "tenant %u attached to a dma-buf of tenant %u",
 		  f->tenant, dmabuf->tenant);
 	/* Mapped at once, most of the time: attachments without mappings are the rarer case. */
 	if (!r && !fuzz_once_in(f, 4))
 		r = fuzz_ioctl(f, peer, EDU_PEER_MAP, NULL);
+	forget_dead(f, dmabuf, r);
 	return r;
 }
 
@@ -255,6 +267,6 @@ const struct fuzz_op fuzz_import_ops[] = {
 	{ "calls of the dma-buf", 50, op_dmabuf },
 	{ "open the peer", 15, op_open_peer },
 	{ "attach", 140, op_attach },
-	{ "map, unmap, detach", 80, op_peer },
+	{ "map, unmap, detach", 50, op_peer },
 	{ 0 },
 };

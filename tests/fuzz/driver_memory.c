@@ -321,7 +321,7 @@ static int op_raw(struct fuzz *f)
 }
 
 const struct fuzz_op fuzz_memory_ops[] = {
-	{ "open", 40, op_open },
+	{ "open", 20, op_open },
 	{ "open the control node", 10, op_open_control },
 	{ "INFO", 60, op_info },
 	{ "ALLOC", 140, op_alloc },

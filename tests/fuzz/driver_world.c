@@ -78,9 +78,9 @@ static int op_receive(struct fuzz *f)
 	};
 	struct cmsghdr *head;
 
-	fuzz_called(f);
 	if (recvmsg(f->mailbox[f->worker][0], &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0)
-		return -errno;
+		return FUZZ_NOTHING;
+	fuzz_called(f);
 	head = CMSG_FIRSTHDR(&message);
 	/* Without a free descriptor the message comes without its file. */
 	if (!head || head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof(int)))
