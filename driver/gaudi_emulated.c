@@ -36,8 +36,8 @@ static struct gaudi_emulated *to_gaudi_emulated(struct gaudi_device *gdev)
 }
 
 /*
- * Unrolled stores of 64 bits: memset_io() is slower (by 14 % under emulation), "rep stos" takes twice as long there, and
- * wider registers gain nothing where write-combining buffers make bursts of it anyway.
+ * Unrolled stores of 64 bits: memset_io() is slower (by 14 % under emulation), "rep stos" takes twice as long there,
+ * and wider registers gain nothing where write-combining buffers make bursts of it anyway.
  */
 static void gaudi_emulated_fill(void __iomem *bar)
 {

@@ -2,9 +2,9 @@
 /*
  * Host memory that a program maps for the device (HL_MEM_USERPTR): its pages are pinned, counted, and get an address.
  *
- * No DMA mapping is made of them. Neither backend has an engine that could read or write host memory, and an IOMMU entry
- * that nothing uses would be one more thing to take back in time. A backend with engines makes one between pin and
- * address, and ends it before unpin. For the same reason the pages are not marked dirty when they are let go.
+ * No DMA mapping is made of them. Neither backend has an engine that could read or write host memory, and an IOMMU
+ * entry that nothing uses would be one more thing to take back in time. A backend with engines makes one between pin
+ * and address, and ends it before unpin. For the same reason the pages are not marked dirty when they are let go.
  *
  * Pages are let go outside all locks. They hang on nothing but their mapping: neither an importer of device memory nor
  * a dma-buf in a stranger's hands keeps them pinned.
@@ -18,7 +18,9 @@
 
 #include "gaudi_device.h"
 
-/* Page pointers come in pieces of a page, so that no size asks for a big allocation before the memory is seen to exist. */
+/*
+ * Page pointers come in pieces of a page, so that no size asks for a big allocation before the memory is seen to exist.
+ */
 struct gaudi_hostmem_chunk {
 	struct list_head node;
 	unsigned int nr;

@@ -13,7 +13,7 @@ LINT_CHECKPATCH="--no-tree --strict --terse --show-types --no-summary --max-line
 LINT_WRONG="
 driver/gaudi_sysfs.c STATIC_CONST_CHAR_ARRAY kobject_uevent_env() takes a char *[] that is not const
 driver/gaudi_trace.h PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE TRACE_EVENT is laid out like this throughout the kernel
-driver/uapi/gaudi_p2p.h CAMELCASE _Static_assert is a word of C
+driver/uapi/gaudi_p2p.h CAMELCASE|COMPLEX_MACRO _Static_assert is a word of C, and no expression
 driver/gaudi_state.[ch] MACRO_ARG_UNUSED|MACRO_ARG_REUSE|COMPLEX_MACRO the table is a list of macro calls; a reader takes what it needs
 driver/gaudi_trace.h PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE the layout of TRACE_EVENT is the one of include/trace/events
 driver/uapi/gaudi_p2p.h CAMELCASE _Static_assert is the one name that user space has without another header

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Makes every allocation of a kernel with FAILSLAB and FAIL_PAGE_ALLOC one that fail-nth counts, for tests only. By
- * themselves both leave out what may wait for memory, which is nearly everything. Their knobs are in debugfs, if the kernel
- * has CONFIG_FAULT_INJECTION_DEBUG_FS; this does without: the test writes the addresses of the two structures, from
- * /proc/kallsyms, into the parameters.
+ * themselves both leave out what may wait for memory, which is nearly everything. Their knobs are in debugfs, if the
+ * kernel has CONFIG_FAULT_INJECTION_DEBUG_FS; this does without: the test writes the addresses of the two structures,
+ * from /proc/kallsyms, into the parameters.
  *
  * One place of DRM is shielded: when drm_sysfs_minor_alloc() finds no memory, drm_minor_alloc_release() gives the error
  * pointer back as if it were a device, and the kernel dies of it (seen in Linux 7.3). No driver can help it.
