@@ -5,6 +5,7 @@
  *
  * vm-modules: edu_peer vfio_pci vfio_iommu_type1 vgem
  * vm-sources: tests/bench/driver*.c
+ * vm-kernel: CONFIG_VFIO_PCI_DMABUF CONFIG_DRM_VGEM
  */
 #include <fcntl.h>
 #include <stdio.h>
