@@ -288,6 +288,7 @@ void gaudi_lease_changed(struct gaudi_device *gdev);
 int gaudi_owner_init(struct gaudi_owner *owner, struct task_struct *task, void (*died)(struct gaudi_owner *));
 void gaudi_owner_done(struct gaudi_owner *owner);
 bool gaudi_owner_is_same(const struct gaudi_owner *a, const struct gaudi_owner *b);
+bool gaudi_owner_is_pod(const struct gaudi_owner *owner, const struct net *net, u64 cgroup);
 bool gaudi_owner_is_current(const struct gaudi_owner *owner);
 bool gaudi_owner_is_idle(struct gaudi_owner *owner);
 int gaudi_owner_register(void);
@@ -317,6 +318,9 @@ void gaudi_hostmem_end(struct gaudi_lease *lease);
 void gaudi_hostmem_flush(struct gaudi_lease *lease);
 
 /* gaudi_export.c */
+int gaudi_export_check(u64 va, u64 offset, u64 size, u32 flags, u64 *end);
+unsigned int gaudi_export_ranges(struct gaudi_device *gdev, struct gaudi_alloc *alloc, u64 offset, u64 size,
+				 struct gaudi_range *ranges);
 int gaudi_export_fd(struct gaudi_lease *lease, u64 va, u64 offset, u64 size, u32 flags);
 struct gaudi_export *gaudi_export_from_dmabuf(struct dma_buf *dmabuf);
 void gaudi_export_put(struct gaudi_export *exp);

@@ -271,8 +271,8 @@ struct gaudi_export *gaudi_export_from_dmabuf(struct dma_buf *dmabuf)
  * Device ranges of @size bytes at @offset of @alloc, neighbours joined. With @ranges NULL only counts. @offset + @size
  * is within the allocation.
  */
-static unsigned int gaudi_export_ranges(struct gaudi_device *gdev, struct gaudi_alloc *alloc, u64 offset, u64 size,
-					struct gaudi_range *ranges)
+unsigned int gaudi_export_ranges(struct gaudi_device *gdev, struct gaudi_alloc *alloc, u64 offset, u64 size,
+				 struct gaudi_range *ranges)
 {
 	struct gpu_buddy_block *block;
 	unsigned int n = 0;
@@ -356,6 +356,18 @@ static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct g
 	return exp;
 }
 
+/* What a program may ask for: 0, and in @end the end of the part; or -EINVAL. */
+int gaudi_export_check(u64 va, u64 offset, u64 size, u32 flags, u64 *end)
+{
+	int mode = flags & O_ACCMODE;
+
+	if (flags & ~(O_ACCMODE | O_CLOEXEC) || (mode != O_RDONLY && mode != O_RDWR))
+		return -EINVAL;
+	if (!size || !PAGE_ALIGNED(va | offset | size) || check_add_overflow(offset, size, end))
+		return -EINVAL;
+	return 0;
+}
+
 /**
  * gaudi_export_fd - export a part of a mapping
  * @lease: owner
@@ -369,17 +381,15 @@ static struct gaudi_export *gaudi_export_new(struct gaudi_lease *lease, struct g
  */
 int gaudi_export_fd(struct gaudi_lease *lease, u64 va, u64 offset, u64 size, u32 flags)
 {
-	int mode = flags & O_ACCMODE;
 	struct gaudi_export *exp;
 	struct dma_buf *dmabuf;
 	struct gaudi_map *map;
 	u64 end;
 	int fd;
 
-	if (flags & ~(O_ACCMODE | O_CLOEXEC) || (mode != O_RDONLY && mode != O_RDWR))
-		return -EINVAL;
-	if (!size || !PAGE_ALIGNED(va | offset | size) || check_add_overflow(offset, size, &end))
-		return -EINVAL;
+	fd = gaudi_export_check(va, offset, size, flags, &end);
+	if (fd)
+		return fd;
 	if (lease->owner.cgroup_root)
 		return -EPERM;
 
@@ -389,7 +399,7 @@ int gaudi_export_fd(struct gaudi_lease *lease, u64 va, u64 offset, u64 size, u32
 	} else {
 		map = gaudi_va_find(lease, va);
 		if (map && map->alloc && end <= map->alloc->size)
-			exp = gaudi_export_new(lease, map, offset, size, mode);
+			exp = gaudi_export_new(lease, map, offset, size, flags & O_ACCMODE);
 		else
 			exp = ERR_PTR(-EINVAL);
 	}

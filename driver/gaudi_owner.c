@@ -90,15 +90,21 @@ bool gaudi_owner_is_same(const struct gaudi_owner *a, const struct gaudi_owner *
 	return net && net == READ_ONCE(b->net) && a->cgroup == b->cgroup;
 }
 
+/* The owner rule: the same network namespace, and for owners in the initial one the same cgroup. */
+bool gaudi_owner_is_pod(const struct gaudi_owner *owner, const struct net *net, u64 cgroup)
+{
+	if (READ_ONCE(owner->dead) || !net || net != READ_ONCE(owner->net))
+		return false;
+	return !owner->cgroup || owner->cgroup == cgroup;
+}
+
 /*
  * The pointer is compared, never followed. It cannot be one that was used again: the exit hook clears it before the
  * namespace is freed, and the task's own namespace is alive.
  */
 static bool gaudi_owner_is_task(const struct gaudi_owner *owner, struct task_struct *task, const struct nsproxy *ns)
 {
-	if (!ns || READ_ONCE(owner->dead) || ns->net_ns != READ_ONCE(owner->net))
-		return false;
-	return !owner->cgroup || owner->cgroup == gaudi_owner_cgroup(task);
+	return ns && gaudi_owner_is_pod(owner, ns->net_ns, owner->cgroup ? gaudi_owner_cgroup(task) : 0);
 }
 
 bool gaudi_owner_is_current(const struct gaudi_owner *owner)
