@@ -15,6 +15,8 @@ driver/gaudi_sysfs.c STATIC_CONST_CHAR_ARRAY kobject_uevent_env() takes a char *
 driver/gaudi_trace.h PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE TRACE_EVENT is laid out like this throughout the kernel
 driver/uapi/gaudi_p2p.h CAMELCASE|COMPLEX_MACRO _Static_assert is a word of C, and no expression
 driver/gaudi_state.[ch] MACRO_ARG_UNUSED|MACRO_ARG_REUSE|COMPLEX_MACRO the table is a list of macro calls; a reader takes what it needs
+driver/gaudi_kunit.h MACRO_ARG_REUSE|COMPLEX_MACRO the lists of cases are lists of macro calls too
+driver/gaudi_kunit_exports.c EXPORT_SYMBOL in one file, so that a kernel without KUNIT is not told about them at all
 driver/gaudi_trace.h PARENTHESIS_ALIGNMENT|OPEN_ENDED_LINE the layout of TRACE_EVENT is the one of include/trace/events
 driver/uapi/gaudi_p2p.h CAMELCASE _Static_assert is the one name that user space has without another header
 driver/gaudi_state.c TRAILING_SEMICOLON|SPACING|BRACKET_SPACE a reader of the table is any part of a declaration or a switch

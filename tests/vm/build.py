@@ -177,7 +177,7 @@ def main():
             tests.append({'name': name, 'seconds': int(seconds), 'long_seconds': int(long_seconds),
                           'topology': topology, 'only_long': only_long == '1'})
         order = modules.order(wanted(source, 'vm-modules'))
-        load.update(order)
+        load.update(order, modules.order(wanted(source, 'vm-loads')))
         plan['programs'].append({'name': program, 'tests': tests, 'modules': order})
     for name in load:
         archive.data('modules/%s.ko' % name, modules.content(name))

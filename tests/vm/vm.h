@@ -7,6 +7,7 @@
  *	vm-modules: a b c	loaded before its first test, with what they depend on.
  *				Modules of ours count; gaudi_p2p is loaded by the test.
  *	vm-sources: PATTERN ...	files of other folders that it is linked with, from the project's root
+ *	vm-loads: a b c		modules that its tests load themselves, on top of gaudi_p2p
  *	vm-libs: -lX ...	if given, the program is linked dynamically
  *	vm-files: FROM:TO ...	put into the guest; FROM is relative to the project, or
  *				absolute: then in the build chroot
