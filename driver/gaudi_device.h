@@ -14,7 +14,8 @@
  *   copies from or to user space under gaudi_device.lock, and mmap and fault handlers do not take it.
  *
  *   The callbacks that the dma-buf core calls with the dma-resv held (map, unmap, pin, unpin, vmap, vunmap) must not
- *   take gaudi_device.lock. attach, detach and release run without the dma-resv; release takes gaudi_device.lock.
+ *   take gaudi_device.lock. attach, detach, mmap and release run without the dma-resv; attach, mmap and release take
+ *   it, the latter gaudi_device.lock too.
  *
  *   Nobody waits for an importer while holding anything: not in close, exit, remove, nor inside drm_dev_enter(). What
  *   importers still hold is counted (gaudi_device.holds), and who drops the last one starts the worker.
@@ -90,6 +91,7 @@ struct gaudi_owner {
 	struct net *net;	/* weak; NULL once the namespace died; gaudi_owner_lock */
 	u64 cgroup;		/* id of the opener's cgroup if @net is the initial namespace, else 0 */
 	bool cgroup_root;	/* that cgroup is the root: no export */
+	bool grantee;		/* of a grant, not of a lease; set before init */
 	bool dead;		/* WRITE_ONCE under gaudi_owner_lock, read without */
 	unsigned int net_inum;
 	pid_t pid;		/* in the initial pid namespace */

@@ -188,6 +188,7 @@ static struct gaudi_grant *gaudi_grant_new(struct gaudi_export *exp, struct pid 
 	INIT_LIST_HEAD(&grant->node);
 	INIT_WORK(&grant->work, gaudi_grant_work);
 	grant->exp = exp;
+	grant->owner.grantee = true;
 	/* A pidfd may name a thread: then it is that thread's namespace. */
 	task = get_pid_task(pid, PIDTYPE_PID);
 	if (task) {
@@ -276,7 +277,7 @@ static bool gaudi_grant_end_for(struct gaudi_export *exp, const struct pid *pid,
 
 static int gaudi_grant_take_back(struct gaudi_export *exp, struct pid *pid, u32 *held)
 {
-	struct gaudi_owner who = { };
+	struct gaudi_owner who = { .grantee = true };
 	struct task_struct *task;
 	bool known = false, found;
 

@@ -16,6 +16,8 @@
 
 /* How often it is looked for owners of whom no task is left. */
 #define GAUDI_OWNER_POLL	HZ
+/* Searches through all tasks, for grantees, each time. */
+#define GAUDI_OWNER_SEARCHES	16
 
 /* Owners of living leases, and grantees. */
 static LIST_HEAD(gaudi_owner_list);
@@ -32,7 +34,7 @@ static u64 gaudi_owner_cgroup(struct task_struct *task)
 
 /**
  * gaudi_owner_init - make the pod of a task the owner
- * @owner: zeroed
+ * @owner: zeroed, but for @grantee
  * @task: any task, referenced
  * @died: called once when the namespace has died, under a spinlock; may be NULL
  *
@@ -122,23 +124,28 @@ static bool gaudi_owner_has(const struct gaudi_owner *owner, struct task_struct 
 	return has;
 }
 
-static bool gaudi_owner_is_idle_locked(struct gaudi_owner *owner)
+/* Most often it is the same task as the last time; whose number that is by now is no matter. */
+static bool gaudi_owner_is_seen(const struct gaudi_owner *owner)
+{
+	struct task_struct *task;
+
+	lockdep_assert_held(&gaudi_owner_lock);
+	guard(rcu)();
+	task = pid_task(find_pid_ns(owner->seen, &init_pid_ns), PIDTYPE_PID);
+	return task && gaudi_owner_has(owner, task);
+}
+
+/* Among all tasks; 0 if none is the owner's. */
+static pid_t gaudi_owner_search(const struct gaudi_owner *owner)
 {
 	struct task_struct *process, *task;
 
 	lockdep_assert_held(&gaudi_owner_lock);
 	guard(rcu)();
-	/* Most often it is the same as the last time; whose number that is by now is no matter. */
-	task = pid_task(find_pid_ns(owner->seen, &init_pid_ns), PIDTYPE_PID);
-	if (task && gaudi_owner_has(owner, task))
-		return false;
-	for_each_process_thread(process, task) {
-		if (gaudi_owner_has(owner, task)) {
-			owner->seen = task_pid_nr(task);
-			return false;
-		}
-	}
-	return true;
+	for_each_process_thread(process, task)
+		if (gaudi_owner_has(owner, task))
+			return task_pid_nr(task);
+	return 0;
 }
 
 /*
@@ -148,7 +155,10 @@ static bool gaudi_owner_is_idle_locked(struct gaudi_owner *owner)
 bool gaudi_owner_is_idle(struct gaudi_owner *owner)
 {
 	guard(spinlock)(&gaudi_owner_lock);
-	return gaudi_owner_is_idle_locked(owner);
+	if (gaudi_owner_is_seen(owner))
+		return false;
+	owner->seen = gaudi_owner_search(owner);
+	return !owner->seen;
 }
 
 /*
@@ -176,15 +186,44 @@ static void __net_exit gaudi_owner_net_exit(struct net *net)
 			gaudi_owner_dies(owner);
 }
 
-/* As long as there is somebody to look after. */
+/* Once for everything that this pod owns. */
+static void gaudi_owner_look(const struct gaudi_owner *pod)
+{
+	pid_t seen = gaudi_owner_search(pod);
+	struct net *net = pod->net;
+	struct gaudi_owner *owner;
+
+	list_for_each_entry(owner, &gaudi_owner_list, node) {
+		if (owner->net != net || owner->cgroup != pod->cgroup)
+			continue;
+		owner->seen = seen;
+		if (!seen)
+			gaudi_owner_dies(owner);
+	}
+}
+
+/*
+ * As long as there is somebody to look after. There are as many leases as devices, but as many grants as their givers
+ * want: the latter take turns when too many of them need a search.
+ */
 static void gaudi_owner_poll(struct work_struct *work)
 {
+	unsigned int searches = GAUDI_OWNER_SEARCHES;
 	struct gaudi_owner *owner;
 
 	guard(spinlock)(&gaudi_owner_lock);
 	list_for_each_entry(owner, &gaudi_owner_list, node)
-		if (!owner->dead && gaudi_owner_is_idle_locked(owner))
-			gaudi_owner_dies(owner);
+		if (!owner->grantee && !owner->dead && !gaudi_owner_is_seen(owner))
+			gaudi_owner_look(owner);
+	list_for_each_entry(owner, &gaudi_owner_list, node) {
+		if (!owner->grantee || owner->dead || gaudi_owner_is_seen(owner))
+			continue;
+		if (!searches--) {
+			list_rotate_to_front(&owner->node, &gaudi_owner_list);
+			break;
+		}
+		gaudi_owner_look(owner);
+	}
 	if (!list_empty(&gaudi_owner_list))
 		queue_delayed_work(gaudi_wq, &gaudi_owner_poll_work, GAUDI_OWNER_POLL);
 }
