@@ -86,9 +86,10 @@ GAUDI_P2P_ASSERT(__builtin_offsetof(struct gaudi_p2p_revoke, reserved) == 32);
  * refuses to the owner it refuses to them. They can neither pass the grant on, nor revoke, nor export, nor use the
  * accel file. The pod gets the dma-buf file by other ways, such as a socket. Granting twice is one grant.
  *
- * The grant ends when it is taken back, with the export, with the lease, and when the pod's network namespace dies.
- * Then this pod's importers are told to let go and can map no more (-ENODEV), its CPU mappings are gone (SIGBUS), also
- * those that children inherited, and new attachments and mappings are refused (-EPERM). Others are not touched.
+ * The grant ends when it is taken back, with the export, with the lease, and with the pod: when its network namespace
+ * dies, or no task is left in it (or in its cgroup), which is looked at about every second. Then this pod's importers
+ * are told to let go and can map no more (-ENODEV), its CPU mappings are gone (SIGBUS), also those that children
+ * inherited, and new attachments and mappings are refused (-EPERM). Others are not touched.
  *
  * To take back, @pidfd is the one that the grant was made with, even if that process is gone, or one of any process of
  * the pod. Taking back again tells @held again as long as it is more than 0, then -ENOENT. Work that importers

@@ -225,6 +225,35 @@ TEST(in_the_initial_namespace_a_grant_is_for_a_cgroup, .driver = EMULATED, .init
 	enter(".");
 }
 
+/* A cgroup's end is announced to nobody, and this one is not even removed. */
+TEST(grant_ends_when_no_task_is_left_in_the_cgroup, .driver = EMULATED, .initial_netns = true)
+{
+	struct edu_peer_state state;
+	struct card_buffer buffer;
+	struct pod maker, pod;
+	int peer;
+
+	pod_start(&maker, false, -1);
+	CHECK_EQ(pod_do(&maker, POD_CGROUP, 1, 0), 0);
+	enter("pod1");
+	card_buffer_make(&buffer, 0, MIB);
+	pod_end(&maker);
+	pod_start(&pod, false, buffer.dmabuf);
+	CHECK_EQ(pod_do(&pod, POD_CGROUP, 2, 0), 0);
+	CHECK_EQ(card_grant(buffer.fd, buffer.dmabuf, pod.pidfd), 0);
+	CHECK_EQ(pod_do(&pod, POD_ATTACH, EDU_PEER_DYNAMIC, 0), 0);
+	CHECK_EQ(pod_do(&pod, POD_MAP, 0, 0), 0);
+	peer = pod_receive(&pod);
+	vm_sleep(1.5);
+	peer_state(peer, &state);
+	CHECK_EQ(state.mapped, 1);
+	pod_end(&pod);
+	WAIT_FOR((peer_state(peer, &state), !state.mapped), 20);
+	CHECK_EQ(peer_map(peer), -ENODEV);
+	CHECK(card_state_is(0, "owned"));
+	enter(".");
+}
+
 /* --- trickery ------------------------------------------------------------------------------ */
 TEST(grant_does_not_open_what_policy_closes, .driver = EMULATED " cpu_mmap=0")
 {
