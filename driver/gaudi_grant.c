@@ -46,6 +46,7 @@ void gaudi_grant_put(struct gaudi_grant *grant)
 /* Whether what began under @grant (NULL: as the owner) must not go on; dma-resv held. */
 bool gaudi_grant_is_over(struct gaudi_export *exp, const struct gaudi_grant *grant)
 {
+	dma_resv_assert_held(exp->dmabuf->resv);
 	return exp->revoked || (grant && grant->ended);
 }
 
