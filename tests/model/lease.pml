@@ -203,7 +203,7 @@ inline hold_put(i)
 		ex[importers[i].exp].holds--;
 		dev[holder].holds--;
 		if
-		:: dev[holder].holds == 0 && RULE(last_hold_starts_worker) ->
+		:: dev[holder].holds == 0 && ex[importers[i].exp].over && RULE(last_hold_starts_worker) ->
 			queue(holder);
 			if
 			:: RULE(last_hold_of_ghost_starts_new_worker) -> queue(other)
