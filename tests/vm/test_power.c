@@ -2,7 +2,7 @@
 /*
  * What the memory holds becomes unknown without a reset that anybody asked for: errors of the PCI bus, suspend.
  *
- * vm-modules: edu_peer pm_poke
+ * vm-modules: edu_peer pci_poke
  * vm-kernel: CONFIG_PCIEAER CONFIG_PM_SLEEP
  */
 #include <fcntl.h>
@@ -68,13 +68,34 @@ TEST(fatal_bus_error_ends_the_lease_and_scrubs, .driver = EMULATED)
 	check_lease_is_over(&buffer, memory, peer);
 }
 
+/* Of pci_poke. */
 static void poke(const char *what)
 {
 	char pci[32], path[64];
 
 	card_pci(0, pci, sizeof(pci));
-	snprintf(path, sizeof(path), "/sys/module/pm_poke/parameters/%s", what);
+	snprintf(path, sizeof(path), "/sys/module/pci_poke/parameters/%s", what);
 	CHECK_EQ(vm_write(path, pci), 0);
+}
+
+TEST(bus_that_does_not_recover_loses_the_card_until_a_reset, .driver = EMULATED)
+{
+	struct card_buffer buffer;
+	uint8_t *memory;
+	int peer = make_used_buffer(&buffer, &memory);
+	char reason[128];
+
+	host_plant(0, 32 * MIB, 4096, 0x33);
+	poke("fail");
+	CHECK(card_state_is(0, "lost"));
+	CHECK(card_attribute(0, "reason", reason, sizeof(reason)) > 0);
+	CHECK_MSG(!strcmp(reason, "the PCI bus did not recover from an error: reset or bind the device again"),
+		  "reason: %s", reason);
+	CHECK_EQ(card_open(0, 0), -EIO);
+	/* A dead card is not scrubbed. */
+	CHECK_EQ(host_peek(0, 32 * MIB), 0x33);
+	CHECK_EQ(card_reset(0), 0);
+	check_lease_is_over(&buffer, memory, peer);
 }
 
 TEST(suspend_ends_the_lease_and_resume_scrubs, .driver = EMULATED)
