@@ -289,6 +289,18 @@ static void *sits(void *argument)
 	return NULL;
 }
 
+/* An importer of a new buffer that has the dma-resv for 3 seconds from now on; peer must live as long. */
+static pthread_t make_sitter(struct card_buffer *buffer, int *peer)
+{
+	pthread_t sitter;
+
+	card_buffer_make(buffer, 0, MIB);
+	*peer = peer_of(buffer->dmabuf, EDU_PEER_DYNAMIC, 0);
+	CHECK_EQ(pthread_create(&sitter, NULL, sits, peer), 0);
+	vm_sleep(0.3);
+	return sitter;
+}
+
 static void *lists(void *argument)
 {
 	CHECK_EQ(card_list(*(int *)argument, NULL, 0), 1);
@@ -303,10 +315,7 @@ TEST(list_waits_for_an_importer_without_the_devices_lock, .driver = EMULATED)
 	double start;
 	int peer;
 
-	card_buffer_make(&buffer, 0, MIB);
-	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, 0);
-	CHECK_EQ(pthread_create(&sitter, NULL, sits, &peer), 0);
-	vm_sleep(0.3);
+	sitter = make_sitter(&buffer, &peer);
 	start = vm_now();
 	CHECK_EQ(pthread_create(&lister, NULL, lists, &buffer.fd), 0);
 	vm_sleep(0.3);
@@ -430,10 +439,7 @@ TEST(debugfs_does_not_wait_for_an_importer_on_the_dma_resv, .driver = EMULATED)
 	double start;
 	int peer;
 
-	card_buffer_make(&buffer, 0, MIB);
-	peer = peer_of(buffer.dmabuf, EDU_PEER_DYNAMIC, 0);
-	CHECK_EQ(pthread_create(&sitter, NULL, sits, &peer), 0);
-	vm_sleep(0.3);
+	sitter = make_sitter(&buffer, &peer);
 	start = vm_now();
 	CHECK_SAYS(debugfs_exports(), "importers unknown: one of them has the dma-resv");
 	CHECK(vm_now() - start < 1);
