@@ -66,7 +66,6 @@ void gaudi_hold_put(struct gaudi_export *exp)
 		gaudi_device_kick(gdev);
 }
 
-/* Whether the importer is of a kind, and in a place, that can be served: the same for owners and grantees. */
 /*
  * Whether the importer's DMA can reach the card. Finding out reads the configuration of every bridge between them, so
  * what was found is kept, for as long and by the same number as p2pdma keeps it for map.
@@ -89,6 +88,7 @@ static int gaudi_export_reaches(struct gaudi_device *gdev, struct pci_dev *impor
 	return 0;
 }
 
+/* Whether the importer is of a kind, and in a place, that can be served: the same for owners and grantees. */
 static int gaudi_export_admits(struct gaudi_device *gdev, struct dma_buf_attachment *attach)
 {
 	if (!dma_buf_attach_revocable(attach) && !READ_ONCE(gaudi_hold_nonrevocable))
