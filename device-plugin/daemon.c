@@ -247,7 +247,7 @@ static int open_sysfs(const struct options *options, struct sysfs_root *sysfs)
 static void core_options_of(const struct options *options, struct core_options *core)
 {
 	*core = (struct core_options){
-		.mode = options->mode,
+		.mode = options->pairing,
 		.exclude = options->exclude,
 		.n_exclude = options->n_exclude,
 	};

@@ -1,253 +1,358 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "options.h"
 
+#include <ctype.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/num.h"
 #include "kubelet/message.h"
+#include "nearest.h"
+#include "options_table.h"
 #include "sysfs/pairs.h"
 
-enum {
-	OPTION_SYSROOT = 1000,
-	OPTION_SYSFS_ROOT,
-	OPTION_KUBELET_DIR,
-	OPTION_DEV_DIR,
-	OPTION_STATE_DIR,
-	OPTION_MODE,
-	OPTION_EXCLUDE,
-	OPTION_RESOURCE,
-	OPTION_RESOURCE_NIC,
-	OPTION_RESCAN,
-	OPTION_LOG_LEVEL,
-	OPTION_LOG_FORMAT,
-	OPTION_ONCE,
-	OPTION_VERSION,
+#define CDI_DIR "/var/run/cdi"
+
+static const char *const pairing_words[] = { "paired", "paired-strict", "separate", "none", NULL };
+static const char *const registration_words[] = { "auto", "register", "watcher", NULL };
+static const char *const inject_words[] = { "devices", "cdi", "both", NULL };
+static const char *const level_words[] = { "error", "warning", "info", "debug", NULL };
+static const char *const format_words[] = { "text", "json", NULL };
+/* In the order of enum options_once, behind ONCE_NO. */
+static const char *const once_words[] = { "table", "json", NULL };
+
+#define FIELD(field) .offset = offsetof(struct options, field)
+#define ALL .places = PLACE_ALL
+#define HERE .places = PLACE_COMMAND
+#define BOTH .places = PLACE_COMMAND | PLACE_ENVIRONMENT
+
+const struct option_def options_table[] = {
+	{ "pairing", OPTION_PAIRING, ALL, FIELD(pairing), .words = pairing_words },
+	{ "exclude-nic", OPTION_PATTERNS, ALL },
+	{ "resource", OPTION_RESOURCE, ALL, FIELD(resource_gaudi) },
+	{ "rdma-resource", OPTION_RESOURCE, ALL, FIELD(resource_nic) },
+	{ "inject", OPTION_WORD, ALL, FIELD(inject), .words = inject_words },
+	{ "registration", OPTION_WORD, ALL, FIELD(registration), .words = registration_words },
+	{ "kubelet-dir", OPTION_PATH, ALL, FIELD(kubelet_dir) },
+	{ "registry-dir", OPTION_PATH, ALL, FIELD(registry_dir) },
+	{ "pod-resources", OPTION_PATH, ALL, FIELD(podresources) },
+	{ "cdi-dir", OPTION_PATH, ALL, FIELD(cdi_dir) },
+	{ "state-dir", OPTION_PATH, ALL, FIELD(state_dir) },
+	{ "dev-dir", OPTION_PATH, ALL, FIELD(dev_dir) },
+	{ "sysfs-root", OPTION_PATH, ALL, FIELD(sysfs_root) },
+	{ "rescan", OPTION_NUMBER, ALL, FIELD(rescan_ms), .min = 50, .max = 3600000 },
+	{ "log-level", OPTION_WORD, ALL, FIELD(log_level), .words = level_words },
+	{ "log-format", OPTION_WORD, ALL, FIELD(log_format), .words = format_words },
+	{ "sysroot", OPTION_PATH, BOTH, FIELD(sysroot) },
+	{ "config", OPTION_PATH, BOTH, FIELD(config) },
+	{ "once", OPTION_ONCE, HERE, FIELD(once), .words = once_words },
+	{ "help", OPTION_FLAG, HERE, FIELD(help) },
+	{ "version", OPTION_FLAG, HERE, FIELD(version) },
 };
+const size_t options_n = ARRAY_SIZE(options_table);
 
-static const struct option long_options[] = {
-	{ "sysroot", required_argument, NULL, OPTION_SYSROOT },
-	{ "sysfs-root", required_argument, NULL, OPTION_SYSFS_ROOT },
-	{ "kubelet-dir", required_argument, NULL, OPTION_KUBELET_DIR },
-	{ "dev-dir", required_argument, NULL, OPTION_DEV_DIR },
-	{ "state-dir", required_argument, NULL, OPTION_STATE_DIR },
-	{ "mode", required_argument, NULL, OPTION_MODE },
-	{ "exclude-nic", required_argument, NULL, OPTION_EXCLUDE },
-	{ "resource", required_argument, NULL, OPTION_RESOURCE },
-	{ "rdma-resource", required_argument, NULL, OPTION_RESOURCE_NIC },
-	{ "rescan", required_argument, NULL, OPTION_RESCAN },
-	{ "log-level", required_argument, NULL, OPTION_LOG_LEVEL },
-	{ "log-format", required_argument, NULL, OPTION_LOG_FORMAT },
-	{ "once", no_argument, NULL, OPTION_ONCE },
-	{ "help", no_argument, NULL, 'h' },
-	{ "version", no_argument, NULL, OPTION_VERSION },
-	{},
-};
+_Static_assert(sizeof(enum options_inject) == sizeof(unsigned), "words are stored as unsigned");
 
-static const char help_text[] =
-	"gaudi-device-plugin: hands Gaudi accelerators, and the RDMA NICs nearest to them, to pods.\n"
-	"\n"
-	"It finds the devices in sysfs, pairs each Gaudi with a NIC function, and serves\n"
-	"the kubelet's device plugin API. A pod then asks for them with\n"
-	"    resources: {limits: {habana.ai/gaudi: 2}}\n"
-	"\n"
-	"See what it would do on this machine, without a kubelet:\n"
-	"    gaudi-device-plugin --once\n"
-	"Run it (usually from the DaemonSet in deploy/):\n"
-	"    gaudi-device-plugin\n"
-	"\n"
-	"What is handed out\n"
-	"  --mode=MODE           paired    each Gaudi with its nearest NIC; NICs that are\n"
-	"                                  left over are a resource of their own (default)\n"
-	"                        separate  Gaudis and NICs are two resources\n"
-	"                        none      Gaudis only\n"
-	"  --exclude-nic=PATTERN never hand out NICs whose PCI address, RDMA device or\n"
-	"                        interface fits this shell pattern; may be repeated.\n"
-	"                        Use it for the NIC that the node itself needs\n"
-	"  --resource=NAME       of Gaudis (habana.ai/gaudi)\n"
-	"  --rdma-resource=NAME  of NICs (habana.ai/rdma)\n"
-	"\n"
-	"Where things are\n"
-	"  --kubelet-dir=DIR     the kubelet's device-plugins directory\n"
-	"                        (" KUBELET_DEVICE_PLUGINS_DIR ")\n"
-	"  --state-dir=DIR       pairing file, which cni-rdma reads (" PAIRS_DEFAULT_DIR ")\n"
-	"  --dev-dir=DIR         where links that stay when numbers change are kept, in\n"
-	"                        DIR/gaudi/by-id (/dev)\n"
-	"  --sysfs-root=DIR      the host's sysfs (/sys). In a container, mount the host's:\n"
-	"                        the container's own does not show the host's RDMA devices\n"
-	"  --sysroot=DIR         puts DIR before the four above and listens to no kernel\n"
-	"                        events; for tests. Options behind it still count\n"
-	"\n"
-	"Running\n"
-	"  --once                print devices and pairing as a table, and exit; changes nothing\n"
-	"  --rescan=MS           look at sysfs this often even without events (5000)\n"
-	"  --log-level=LEVEL     error, warning, info (default), debug\n"
-	"  --log-format=FORMAT   text (default), json\n"
-	"  -h, --help            this text\n"
-	"      --version         the version\n"
-	"\n"
-	"Exit status: 0 ended by SIGTERM or SIGINT; 1 something failed, the last log line\n"
-	"says what; 2 the command line is wrong.\n";
-
-void options_help(FILE *out)
-{
-	(void)fputs(help_text, out);
-}
-
-static int wrong(char *why, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
-
-static int wrong(char *why, size_t size, const char *format, ...)
+int options_wrong(struct options_parser *parser, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
-	(void)vsnprintf(why, size, format, args);
+	(void)vsnprintf(parser->why, parser->size, format, args);
 	va_end(args);
 	return -EINVAL;
 }
 
-static int set_path(char *field, const char *name, const char *value, char *why, size_t size)
+const struct option_def *options_find(const struct options_parser *parser, const char *name)
+{
+	for (size_t i = 0; i < options_n; i++)
+		if ((options_table[i].places & parser->place) && strcmp(options_table[i].name, name) == 0)
+			return &options_table[i];
+	return NULL;
+}
+
+void options_enter(struct options_parser *parser, enum option_place place)
+{
+	parser->place = place;
+	parser->list_begun = false;
+}
+
+/* The name of an environment variable; name has space for it. */
+static void environment_name(char *name, size_t size, const char *option)
+{
+	size_t n = (size_t)snprintf(name, size, OPTIONS_ENVIRONMENT "%s", option);
+
+	for (size_t i = 0; i < n && i < size; i++)
+		name[i] = name[i] == '-' ? '_' : (char)toupper((unsigned char)name[i]);
+}
+
+int options_unknown(struct options_parser *parser, const char *where, const char *name)
+{
+	const char *words[ARRAY_SIZE(options_table)], *nearest;
+	char text[64], variable[128];
+	bool environment = parser->place == PLACE_ENVIRONMENT;
+	size_t n = 0;
+
+	for (size_t i = 0; i < options_n; i++)
+		if (options_table[i].places & parser->place)
+			words[n++] = options_table[i].name;
+	(void)snprintf(text, sizeof(text), "%s", name);
+	for (char *p = text; environment && *p; p++)
+		*p = *p == '_' ? '-' : (char)tolower((unsigned char)*p);
+	nearest = nearest_word(text, words, n);
+	if (!nearest)
+		return options_wrong(parser, "%s: no such option", where);
+	if (environment)
+		environment_name(variable, sizeof(variable), nearest);
+	return options_wrong(parser, "%s: no such option; did you mean %s%s?", where,
+			     parser->place == PLACE_COMMAND ? "--" : "", environment ? variable : nearest);
+}
+
+/* --- values ------------------------------------------------------------------ */
+
+static int set_text(struct options_parser *parser, char *field, size_t max, const char *where,
+		    const char *value)
 {
 	if (!*value)
-		return wrong(why, size, "--%s needs a directory", name);
-	if (strlen(value) >= OPTIONS_PATH_MAX)
-		return wrong(why, size, "--%s is longer than %d characters", name, OPTIONS_PATH_MAX - 1);
+		return options_wrong(parser, "%s needs a value", where);
+	if (strlen(value) >= max)
+		return options_wrong(parser, "%s is longer than %zu characters", where, max - 1);
 	strcpy(field, value);
 	return 0;
 }
 
-static int set_sysroot(struct options *options, const char *value, char *why, size_t size)
+/* Letters and digits, with marks between them. */
+static bool is_word_with(const char *text, size_t n, const char *marks, bool upper)
 {
-	const struct {
-		char *field;
-		const char *below;
-	} paths[] = {
-		{ options->sysfs_root, "/sys" },
-		{ options->kubelet_dir, KUBELET_DEVICE_PLUGINS_DIR },
-		{ options->dev_dir, "/dev" },
-		{ options->state_dir, PAIRS_DEFAULT_DIR },
-	};
+	if (n == 0 || strchr(marks, text[0]) || strchr(marks, text[n - 1]))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!islower((unsigned char)text[i]) && !isdigit((unsigned char)text[i]) &&
+		    !(upper && isupper((unsigned char)text[i])) && !strchr(marks, text[i]))
+			return false;
+	return true;
+}
 
-	if (!*value)
-		return wrong(why, size, "--sysroot needs a directory");
-	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
-		if ((size_t)snprintf(paths[i].field, OPTIONS_PATH_MAX, "%s%s", value, paths[i].below) >=
-		    OPTIONS_PATH_MAX)
-			return wrong(why, size, "--sysroot is too long");
+/* What Kubernetes calls an extended resource; it refuses others only when we register. */
+static int set_resource(struct options_parser *parser, char *field, const char *where, const char *value)
+{
+	const char *slash = strchr(value, '/');
+	size_t domain = slash ? (size_t)(slash - value) : 0, rest = slash ? strlen(slash + 1) : 0;
+
+	if (!is_word_with(value, domain, ".-", false) || !is_word_with(slash + 1, rest, "._-", true) ||
+	    rest > 63 || domain > 240 || strstr(value, ".."))
+		return options_wrong(parser, "%s: '%s' is not of the form example.com/name", where, value);
+	if (domain >= strlen("kubernetes.io") &&
+	    strncmp(slash - strlen("kubernetes.io"), "kubernetes.io", strlen("kubernetes.io")) == 0)
+		return options_wrong(parser, "%s: '%s': Kubernetes keeps kubernetes.io to itself", where,
+				     value);
+	return set_text(parser, field, OPTIONS_RESOURCE_MAX, where, value);
+}
+
+static int find_word(struct options_parser *parser, const char *const *words, const char *where,
+		     const char *value, unsigned *ret)
+{
+	char all[256] = "";
+	size_t n = 0, len = 0;
+	const char *nearest;
+
+	for (; words[n]; n++) {
+		if (strcmp(words[n], value) == 0) {
+			*ret = (unsigned)n;
+			return 0;
+		}
+		len += (size_t)snprintf(all + len, sizeof(all) - len, "%s%s", n ? ", " : "", words[n]);
+	}
+	nearest = nearest_word(value, words, n);
+	return options_wrong(parser, "%s: '%.64s' is none of %s%s%s%s", where, value, all,
+			     nearest ? "; did you mean " : "", nearest ? nearest : "", nearest ? "?" : "");
+}
+
+static int add_pattern(struct options_parser *parser, const char *where, const char *value)
+{
+	struct options *options = parser->options;
+	size_t n;
+	int r;
+
+	if (!parser->list_begun)
+		options->n_exclude = 0;
+	parser->list_begun = true;
+	n = options->n_exclude;
+	if (n >= OPTIONS_EXCLUDE_MAX)
+		return options_wrong(parser, "%s: more than %d patterns", where, OPTIONS_EXCLUDE_MAX);
+	r = set_text(parser, options->exclude_text[n], OPTIONS_PATTERN_MAX, where, value);
+	if (r < 0)
+		return r;
+	options->exclude[n] = options->exclude_text[n];
+	options->n_exclude++;
+	return 0;
+}
+
+/* Values that hold a comma are several: a variable of the environment can be set only once. */
+static int add_patterns(struct options_parser *parser, const char *where, const char *value)
+{
+	char one[OPTIONS_PATTERN_MAX];
+	int r = 0;
+
+	for (bool more = true; r == 0 && more;) {
+		size_t n = strcspn(value, ",");
+
+		more = value[n] == ',';
+		if (n >= sizeof(one))
+			return options_wrong(parser, "%s: '%.64s...' is longer than %zu characters", where,
+					     value, sizeof(one) - 1);
+		memcpy(one, value, n);
+		one[n] = '\0';
+		r = add_pattern(parser, where, one);
+		value += n + 1;
+	}
+	return r;
+}
+
+int options_set(struct options_parser *parser, const struct option_def *def, const char *where,
+		const char *value)
+{
+	char *field = (char *)parser->options + def->offset;
+	unsigned index;
+	int r;
+
+	parser->given |= UINT64_C(1) << (def - options_table);
+	switch (def->kind) {
+	case OPTION_PATH:
+		return set_text(parser, field, OPTIONS_PATH_MAX, where, value);
+	case OPTION_RESOURCE:
+		return set_resource(parser, field, where, value);
+	case OPTION_PATTERNS:
+		return add_patterns(parser, where, value);
+	case OPTION_FLAG:
+		*(bool *)field = true;
+		return 0;
+	case OPTION_NUMBER:
+		if (num_parse_uint(value, def->min, def->max, (unsigned *)field) < 0)
+			return options_wrong(parser, "%s: '%.64s' is not a number from %u to %u", where,
+					     value, def->min, def->max);
+		return 0;
+	default:
+		r = find_word(parser, def->words, where, value, &index);
+		if (r < 0)
+			return r;
+		if (def->kind == OPTION_PAIRING)
+			*(const char **)field = def->words[index];
+		else
+			*(unsigned *)field = index + (def->kind == OPTION_ONCE);
+		return 0;
+	}
+}
+
+/* --- command line ------------------------------------------------------------- */
+
+/* One option of argv, of which *ret_value is NULL when it has none; *i is moved to its last word. */
+static int next_flag(struct options_parser *parser, int argc, char **argv, int *i,
+		     const struct option_def **ret_def, const char **ret_value)
+{
+	const char *word = argv[*i], *equals = strchr(word, '=');
+	char name[64];
+
+	if (strcmp(word, "-h") == 0)
+		word = "--help";
+	if (strncmp(word, "--", 2) != 0 && word[0] != '-')
+		return options_wrong(parser, "'%.64s': arguments without an option name are not understood",
+				     word);
+	(void)snprintf(name, sizeof(name), "%.*s", equals ? (int)(equals - word) : (int)sizeof(name) - 1,
+		       word);
+	*ret_def = strncmp(name, "--", 2) == 0 ? options_find(parser, name + 2) : NULL;
+	if (!*ret_def)
+		return options_unknown(parser, name, name + strspn(name, "-"));
+	*ret_value = equals ? equals + 1 : NULL;
+	if ((*ret_def)->kind == OPTION_FLAG)
+		return equals ? options_wrong(parser, "%s takes no value", name) : 0;
+	if (equals || (*ret_def)->kind == OPTION_ONCE)
+		return 0;
+	if (*i + 1 >= argc)
+		return options_wrong(parser, "%s needs a value", name);
+	*ret_value = argv[++*i];
+	return 0;
+}
+
+/* only: no option but this one; NULL: all. */
+static int parse_command(struct options_parser *parser, int argc, char **argv, const char *only)
+{
+	options_enter(parser, PLACE_COMMAND);
+	for (int i = 1; i < argc; i++) {
+		const struct option_def *def = NULL;
+		const char *value = NULL;
+		char where[64];
+		int r = next_flag(parser, argc, argv, &i, &def, &value);
+
+		if (r < 0)
+			return r;
+		if (only && def->kind != OPTION_FLAG && strcmp(def->name, only) != 0)
+			continue;
+		if (!value)
+			value = def->words ? def->words[0] : "";
+		(void)snprintf(where, sizeof(where), "--%s", def->name);
+		r = options_set(parser, def, where, value);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* --- all of it ------------------------------------------------------------------ */
+
+/* Paths that nobody chose lie below the sysroot. */
+static int apply_sysroot(struct options_parser *parser)
+{
+	struct options *options = parser->options;
+
+	if (!options->sysroot[0])
+		return 0;
+	for (size_t i = 0; i < options_n; i++) {
+		const struct option_def *def = &options_table[i];
+		char *field = (char *)options + def->offset, path[OPTIONS_PATH_MAX];
+
+		if (def->kind != OPTION_PATH || !(def->places & PLACE_FILE) ||
+		    (parser->given & UINT64_C(1) << i))
+			continue;
+		if ((size_t)snprintf(path, sizeof(path), "%s%s", options->sysroot, field) >= sizeof(path))
+			return options_wrong(parser, "--sysroot is too long");
+		strcpy(field, path);
+	}
 	options->events = false;
 	return 0;
 }
 
-/* "domain/name", as Kubernetes wants extended resources. */
-static int set_resource(const char **field, const char *name, const char *value, char *why, size_t size)
-{
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
-	size_t domain = strspn(value, allowed), rest;
-
-	rest = value[domain] == '/' ? strspn(value + domain + 1, allowed) : 0;
-	if (domain == 0 || rest == 0 || rest > 63 || domain > 190 || value[domain + 1 + rest] != '\0')
-		return wrong(why, size, "--%s: '%s' is not of the form example.com/name", name, value);
-	*field = value;
-	return 0;
-}
-
-static int set_word(struct options *options, int option, const char *value, char *why, size_t size)
-{
-	switch (option) {
-	case OPTION_MODE:
-		if (!pairs_mode_is_valid(value))
-			return wrong(why, size, "--mode: '%s' is none of paired, separate, none", value);
-		options->mode = value;
-		return 0;
-	case OPTION_LOG_LEVEL:
-		if (log_level_parse(value, &options->log_level) < 0)
-			return wrong(why, size, "--log-level: '%s' is none of error, warning, info, debug",
-				     value);
-		return 0;
-	case OPTION_LOG_FORMAT:
-		if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
-			return wrong(why, size, "--log-format: '%s' is none of text, json", value);
-		options->log_format = strcmp(value, "json") == 0 ? LOG_JSON : LOG_TEXT;
-		return 0;
-	case OPTION_RESCAN:
-		if (num_parse_uint(value, 50, 3600000, &options->rescan_ms) < 0)
-			return wrong(why, size,
-				     "--rescan: '%s' is not a number of milliseconds from 50 to 3600000",
-				     value);
-		return 0;
-	default:
-		if (options->n_exclude >= OPTIONS_EXCLUDE_MAX)
-			return wrong(why, size, "--exclude-nic: more than %d patterns", OPTIONS_EXCLUDE_MAX);
-		options->exclude[options->n_exclude++] = value;
-		return 0;
-	}
-}
-
-static int set_option(struct options *options, int option, const char *value, char *why, size_t size)
-{
-	switch (option) {
-	case OPTION_SYSROOT:
-		return set_sysroot(options, value, why, size);
-	case OPTION_SYSFS_ROOT:
-		return set_path(options->sysfs_root, "sysfs-root", value, why, size);
-	case OPTION_KUBELET_DIR:
-		return set_path(options->kubelet_dir, "kubelet-dir", value, why, size);
-	case OPTION_DEV_DIR:
-		return set_path(options->dev_dir, "dev-dir", value, why, size);
-	case OPTION_STATE_DIR:
-		return set_path(options->state_dir, "state-dir", value, why, size);
-	case OPTION_RESOURCE:
-		return set_resource(&options->resource_gaudi, "resource", value, why, size);
-	case OPTION_RESOURCE_NIC:
-		return set_resource(&options->resource_nic, "rdma-resource", value, why, size);
-	case OPTION_ONCE:
-		options->once = true;
-		return 0;
-	case OPTION_VERSION:
-		options->version = true;
-		return 0;
-	case 'h':
-		options->help = true;
-		return 0;
-	default:
-		return set_word(options, option, value, why, size);
-	}
-}
-
 int options_parse(int argc, char **argv, struct options *options, char *why, size_t size)
 {
-	int option, r;
+	struct options_parser parser = { .options = options, .why = why, .size = size };
+	int r;
 
 	*options = (struct options){
 		.sysfs_root = "/sys",
 		.kubelet_dir = KUBELET_DEVICE_PLUGINS_DIR,
+		.registry_dir = KUBELET_PLUGINS_REGISTRY_DIR,
+		.podresources = KUBELET_POD_RESOURCES_SOCKET,
+		.cdi_dir = CDI_DIR,
 		.dev_dir = "/dev",
 		.state_dir = PAIRS_DEFAULT_DIR,
 		.events = true,
-		.mode = "paired",
+		.pairing = pairing_words[0],
 		.resource_gaudi = "habana.ai/gaudi",
 		.resource_nic = "habana.ai/rdma",
 		.rescan_ms = 5000,
 		.log_level = LOG_LEVEL_INFO,
 	};
-	optind = 0; /* the parser keeps state between calls; 0 makes it begin anew */
-	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
-		if (option == ':')
-			return wrong(why, size, "%s needs a value", argv[optind - 1]);
-		if (option == '?')
-			return wrong(why, size, "%s: no such option, or it takes no value", argv[optind - 1]);
-		r = set_option(options, option, optarg, why, size);
-		if (r < 0)
-			return r;
-	}
-	if (optind < argc)
-		return wrong(why, size, "'%s': arguments without an option name are not understood",
-			     argv[optind]);
+	r = parse_command(&parser, argc, argv, "config");
+	if (r < 0 || options->help || options->version)
+		return r;
+	r = parse_command(&parser, argc, argv, NULL);
+	if (r == 0)
+		r = apply_sysroot(&parser);
+	if (r < 0)
+		return r;
 	if (strcmp(options->resource_gaudi, options->resource_nic) == 0)
-		return wrong(why, size, "--resource and --rdma-resource are the same");
+		return options_wrong(&parser, "--resource and --rdma-resource are the same");
 	return 0;
 }

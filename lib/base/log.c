@@ -37,16 +37,6 @@ void log_init(const char *name, enum log_level level, enum log_format format)
 	log_to_journal = getenv("JOURNAL_STREAM") && !isatty(STDERR_FILENO);
 }
 
-int log_level_parse(const char *text, enum log_level *ret_level)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(levels); i++)
-		if (strcmp(text, levels[i].name) == 0) {
-			*ret_level = (enum log_level)i;
-			return 0;
-		}
-	return -EINVAL;
-}
-
 bool log_enabled(enum log_level level)
 {
 	return level <= log_max;

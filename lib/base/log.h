@@ -32,9 +32,6 @@ enum log_format {
  */
 void log_init(const char *name, enum log_level level, enum log_format format);
 
-/* "error", "warning", "info" or "debug" to its level; -EINVAL otherwise. */
-int log_level_parse(const char *text, enum log_level *ret_level);
-
 bool log_enabled(enum log_level level);
 
 /*

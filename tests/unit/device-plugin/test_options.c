@@ -31,7 +31,7 @@ static void without_options_it_runs_on_the_real_node(void **state)
 	assert_string_equal(options.dev_dir, "/dev");
 	assert_string_equal(options.kubelet_dir, "/var/lib/kubelet/device-plugins");
 	assert_string_equal(options.state_dir, "/var/lib/gaudi-p2p");
-	assert_string_equal(options.mode, "paired");
+	assert_string_equal(options.pairing, "paired");
 	assert_string_equal(options.resource_gaudi, "habana.ai/gaudi");
 	assert_true(options.events);
 	assert_false(options.once || options.help || options.version);
@@ -44,12 +44,12 @@ static void options_are_taken_in_order(void **state)
 
 	(void)state;
 	assert_int_equal(PARSE((char *)"--sysroot=/t", (char *)"--dev-dir", (char *)"/d",
-			       (char *)"--mode=none", (char *)"--exclude-nic=ens*"),
+			       (char *)"--pairing=none", (char *)"--exclude-nic=ens*"),
 			 0);
 	assert_string_equal(options.sysfs_root, "/t/sys");
 	assert_string_equal(options.kubelet_dir, "/t/var/lib/kubelet/device-plugins");
 	assert_string_equal(options.dev_dir, "/d");
-	assert_string_equal(options.mode, "none");
+	assert_string_equal(options.pairing, "none");
 	assert_false(options.events);
 	assert_int_equal(options.n_exclude, 1);
 	assert_int_equal(PARSE((char *)"--once", (char *)"--rescan=100", (char *)"--log-level=debug",
@@ -65,8 +65,14 @@ static void options_are_taken_in_order(void **state)
 static void wrong_ones_are_named(void **state)
 {
 	static const char *const cases[][2] = {
-		{ "--mode=fast", "fast" },
-		{ "--mode", "--mode needs a value" },
+		{ "--pairing=fast", "fast" },
+		{ "--pairing=stritc", "none of" },
+		{ "--pairing=paird", "did you mean paired?" },
+		{ "--inject=CDI", "did you mean cdi?" },
+		{ "--log-leve=info", "did you mean --log-level?" },
+		{ "--rdma_resource=a.b/c", "did you mean --rdma-resource?" },
+		{ "-once", "did you mean --once?" },
+		{ "--pairing", "--pairing needs a value" },
 		{ "--nothing", "--nothing" },
 		{ "--once=yes", "--once" },
 		{ "-x", "-x" },
@@ -99,7 +105,7 @@ static void wrong_ones_are_named(void **state)
 static void the_help_names_every_option(void **state)
 {
 	static const char *const names[] = {
-		"--mode",      "--exclude-nic", "--resource",	"--rdma-resource", "--kubelet-dir",
+		"--pairing",   "--exclude-nic", "--resource",	"--rdma-resource", "--kubelet-dir",
 		"--state-dir", "--dev-dir",	"--sysfs-root", "--sysroot",	   "--once",
 		"--rescan",    "--log-level",	"--log-format", "--help",	   "--version",
 	};
