@@ -110,7 +110,13 @@ driver: host ## Kernel module against the newest supported kernel, into build/dr
 images: host ## Container images as docker-archive files, into build/images/
 	$(Q)$(LAB) images
 
-fuzz: host ## Random calls against a debug kernel (P=driver picks a part, S=seconds, SEED=n replays)
+# Part of tests/fuzz/libfuzzer, which calls this with clang, the sanitizers and a build folder of its own.
+FUZZ_USES := device-plugin $(USES_device-plugin)
+$(O)/fuzz/%: $(O)/obj/tests/fuzz/fuzz_%.o $(FUZZ_USES:%=$(O)/lib%.a)
+	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(foreach p,$(FUZZ_USES),$(LIBS_$(p)))
+$(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/fuzz/fuzz_*.c)): | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
+
+fuzz: host ## Random bytes against our parsers, random calls against a debug kernel (P=part, S=seconds, SEED=n replays)
 	$(Q)S=$(S) SEED=$(SEED) tests/fuzz/run $(P)
 
 bench: host ## Beside a peer in the same run: the driver beside vfio-pci (P=driver picks a part)

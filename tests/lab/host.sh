@@ -16,6 +16,9 @@ protobuf-compiler       gRPC to the kubelet
 libibverbs-dev          memory registration in lib/p2p
 libnl-3-dev             RDMA netlink in the CNI plugin
 libnl-route-3-dev       RDMA netlink in the CNI plugin
+clang                   make fuzz
+libclang-rt-14-dev      make fuzz
+llvm                    make fuzz: names in its findings
 clang-format            make lint
 shellcheck              make lint
 universal-ctags         make lint
