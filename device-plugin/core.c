@@ -11,6 +11,10 @@ void core_init(struct core *core, const struct core_options *options, struct pai
 	       uint64_t now_ms)
 {
 	*core = (struct core){ .options = *options, .pairs = old_pairs, .started_ms = now_ms };
+	/* The pairs are the same: what differs is who may do without. */
+	core->is_strict = strcmp(options->mode, "paired-strict") == 0;
+	if (core->is_strict)
+		core->options.mode = "paired";
 }
 
 void core_done(struct core *core)
@@ -22,20 +26,28 @@ void core_done(struct core *core)
 	*core = (struct core){};
 }
 
+static int device_id_compare(const void *id, const void *device)
+{
+	return strcmp(id, ((const struct device *)device)->gaudi.id);
+}
+
 struct device *core_find(const struct core *core, const char *id)
 {
-	for (size_t i = 0; i < core->n_device; i++)
-		if (strcmp(core->device[i].gaudi.id, id) == 0)
-			return &core->device[i];
-	return NULL;
+	if (core->n_device == 0)
+		return NULL;
+	return bsearch(id, core->device, core->n_device, sizeof(*core->device), device_id_compare);
+}
+
+static int nic_id_compare(const void *pci, const void *nic)
+{
+	return strcmp(pci, ((const struct core_nic *)nic)->name.pci);
 }
 
 const struct core_nic *core_find_nic(const struct core *core, const char *pci)
 {
-	for (size_t i = 0; i < core->n_nic; i++)
-		if (strcmp(core->nic[i].name.pci, pci) == 0)
-			return &core->nic[i];
-	return NULL;
+	if (core->n_nic == 0)
+		return NULL;
+	return bsearch(pci, core->nic, core->n_nic, sizeof(*core->nic), nic_id_compare);
 }
 
 bool core_offers_nics(const struct core *core)
@@ -71,14 +83,14 @@ static bool pair_is_held(const char *id, void *data)
 	const struct hold *hold = data;
 	const struct device *device = core_find(hold->core, id);
 	const struct pairs_nic *nic = core_nic_of(hold->core, id);
+	const struct gaudi *seen = inventory_find_gaudi(hold->inventory, id);
 	uint64_t since;
 
 	if (device && device->is_allocated)
 		return true;
-	if (device && hold->inventory && inventory_find_gaudi(hold->inventory, id) &&
-	    inventory_find_gaudi(hold->inventory, id)->state != LEASE_FREE && device->gaudi.has_lease)
+	if (device && seen && seen->state != LEASE_FREE && device->gaudi.has_lease)
 		return true;
-	if (!inventory_find_gaudi(hold->inventory, id)) {
+	if (!seen) {
 		since = device ? device->health.since_ms : hold->core->started_ms;
 		if (device && !device->health.vanished)
 			return true;
@@ -100,18 +112,52 @@ static void log_health(const struct device *device)
 	if (h->healthy)
 		log_info("%s (accel%u): healthy", device->gaudi.id, device->gaudi.minor);
 	else
-		log_warning("%s (accel%u): unhealthy: %s", device->gaudi.id, device->gaudi.minor, h->reason);
+		log_warning("%s (accel%u): unhealthy: %s (%s)", device->gaudi.id, device->gaudi.minor,
+			    h->reason, health_recovery(h));
+}
+
+static void device_release(struct device *device)
+{
+	device->is_allocated = device->was_used = false;
 }
 
 /* Allocated until its lease was seen taken and then free again; there is no Deallocate. */
-static void device_track_use(struct device *device)
+static void device_track_use(struct device *device, enum lease_state before)
 {
-	if (!device->is_allocated || !device->gaudi.has_lease)
+	enum lease_state now = device->gaudi.state;
+
+	if (!device->gaudi.has_lease || now == LEASE_UNKNOWN)
 		return;
-	if (device->gaudi.state == LEASE_OWNED || lease_state_is_transient(device->gaudi.state))
+	if (now != LEASE_OWNED) {
+		device->is_accounted = device->is_older = device->is_strangers = false;
+		device->doubtful_ms = 0;
+		device->holder[0] = '\0';
+	} else if (device->is_allocated && before != LEASE_OWNED && before != LEASE_UNKNOWN) {
+		device->is_accounted = true;
+	}
+	if (!device->is_allocated)
+		return;
+	if (now == LEASE_OWNED || lease_state_is_transient(now))
 		device->was_used = true;
-	else if (device->gaudi.state == LEASE_FREE && device->was_used)
-		device->is_allocated = device->was_used = false;
+	else if (now == LEASE_FREE && device->was_used)
+		device_release(device);
+}
+
+/* Takes what is known of a device now; true when its health changed. */
+static bool device_judge(const struct core *core, struct device *device, const struct gaudi *seen,
+			 uint64_t now_ms)
+{
+	struct health_input input = {
+		.gaudi = seen,
+		.lacks_nic = core->is_strict && !core_nic_of(core, device->gaudi.id),
+	};
+
+	if (device->is_strangers)
+		input.stranger = device->holder[0] ? device->holder : "somebody";
+	if (!health_probe(&device->health, &input, now_ms))
+		return false;
+	log_health(device);
+	return true;
 }
 
 static void device_probe(struct core *core, struct device *device, const struct inventory *inv,
@@ -125,9 +171,8 @@ static void device_probe(struct core *core, struct device *device, const struct 
 			 seen->reason[0] ? ": " : "", seen->reason);
 	if (seen)
 		device->gaudi = *seen;
-	device_track_use(device);
-	if (health_probe(&device->health, seen, now_ms))
-		log_health(device);
+	device_track_use(device, device->health.state);
+	(void)device_judge(core, device, seen, now_ms);
 	if (!nic || pairing_nic_is_present(inv, nic, NULL))
 		device->nic_missing_ms = 0;
 	else if (!device->nic_missing_ms)
@@ -236,7 +281,7 @@ static int update_nics(struct core *core, const struct pairing_options *pairing,
 	return 0;
 }
 
-static void log_pairs(const struct pairs *before, const struct pairs *now)
+static void log_pairs(const struct pairs *before, const struct pairs *now, bool is_strict)
 {
 	for (size_t i = 0; i < now->n; i++) {
 		const struct pairs_pair *pair = &now->pair[i],
@@ -249,7 +294,8 @@ static void log_pairs(const struct pairs *before, const struct pairs *now)
 				 pair->nic.rdma, pair->nic.netdev[0] ? ", " : "", pair->nic.netdev,
 				 pair->nic.uverbs[0] ? pair->nic.uverbs : "no verbs node");
 		else if (strcmp(now->mode, "paired") == 0)
-			log_info("%s: no NIC is left for it; it is handed out alone", pair->gaudi);
+			log_info("%s: no NIC is left for it; it is %s", pair->gaudi,
+				 is_strict ? "not handed out (paired-strict)" : "handed out alone");
 	}
 }
 
@@ -280,15 +326,16 @@ int core_update(struct core *core, struct inventory *inventory, uint64_t now_ms)
 	if (r < 0)
 		return r;
 	(void)devices_add(core, inv);
-	for (size_t i = 0; i < core->n_device; i++)
-		device_probe(core, &core->device[i], inv, now_ms);
-	devices_forget(core, now_ms);
+	/* Before the devices are judged, because a missing NIC may count against them. */
 	if (!core->pairs || !pairs_equal(core->pairs, pairs)) {
 		changed |= CORE_PAIRS;
-		log_pairs(core->pairs, pairs);
+		log_pairs(core->pairs, pairs, core->is_strict);
 		pairs_free(core->pairs);
 		core->pairs = TAKE_PTR(pairs);
 	}
+	for (size_t i = 0; i < core->n_device; i++)
+		device_probe(core, &core->device[i], inv, now_ms);
+	devices_forget(core, now_ms);
 	inventory_free(core->inventory);
 	core->inventory = TAKE_PTR(inv);
 	return changed;
@@ -313,7 +360,7 @@ uint64_t core_next_ms(const struct core *core, uint64_t now_ms)
 	return next;
 }
 
-/* --- answers ---------------------------------------------------------------- */
+/* --- who holds what ----------------------------------------------------------- */
 
 static bool contains(const char *const *list, size_t n, const char *id)
 {
@@ -322,6 +369,101 @@ static bool contains(const char *const *list, size_t n, const char *id)
 			return true;
 	return false;
 }
+
+/* Whether the kubelet may know nothing of the lease that is held now. */
+static bool device_is_doubtful(const struct device *device)
+{
+	return device->gaudi.has_lease && device->gaudi.state == LEASE_OWNED && !device->is_accounted &&
+	       (!device->is_allocated || device->is_older);
+}
+
+void core_allocate(struct core *core, const char *id, uint64_t now_ms)
+{
+	struct device *device = core_find(core, id);
+
+	if (!device)
+		return;
+	/* Held, and not by the pod that gets it now. */
+	device->is_older = device_is_doubtful(device);
+	device->is_allocated = true;
+	device->was_used = false;
+	device->allocated_ms = now_ms;
+}
+
+uint64_t core_ask_ms(const struct core *core, uint64_t now_ms)
+{
+	uint64_t every = UINT64_MAX, passed = now_ms - core->asked_ms;
+
+	if (core->n_device == 0)
+		return UINT64_MAX;
+	if (!core->was_asked)
+		return 0;
+	for (size_t i = 0; i < core->n_device; i++) {
+		const struct device *device = &core->device[i];
+		uint64_t wanted = UINT64_MAX;
+
+		if (device_is_doubtful(device))
+			wanted = device->is_strangers ? CORE_ASK_STRANGER_MS : CORE_ASK_DOUBT_MS;
+		else if (device->is_allocated && !device->was_used)
+			wanted = CORE_ASK_UNUSED_MS;
+		every = wanted < every ? wanted : every;
+	}
+	if (every == UINT64_MAX)
+		return UINT64_MAX;
+	return passed < every ? every - passed : 0;
+}
+
+void core_asked(struct core *core, uint64_t now_ms)
+{
+	core->was_asked = true;
+	core->asked_ms = now_ms;
+}
+
+static void device_account(struct device *device, bool is_listed, size_t n_pods, uint64_t asked_ms,
+			   uint64_t now_ms)
+{
+	uint64_t limit = n_pods > 0 ? CORE_STRANGER_MS : CORE_STRANGER_EMPTY_MS;
+
+	if (is_listed && !device->is_allocated) {
+		device->is_allocated = true;
+		device->allocated_ms = asked_ms;
+	} else if (!is_listed && device->is_allocated && n_pods > 0 &&
+		   asked_ms >= device->allocated_ms + CORE_ALLOCATION_MS && !device->is_accounted) {
+		log_debug("%s: no pod has it any more", device->gaudi.id);
+		device_release(device);
+	}
+	if (is_listed && device->gaudi.state == LEASE_OWNED && !device->is_older)
+		device->is_accounted = true;
+	if (!device_is_doubtful(device)) {
+		device->doubtful_ms = 0;
+		device->is_strangers = false;
+		return;
+	}
+	if (!device->doubtful_ms)
+		device->doubtful_ms = asked_ms;
+	device->is_strangers = now_ms - device->doubtful_ms >= limit;
+}
+
+bool core_account(struct core *core, const char *const *ids, size_t n, size_t n_pods, uint64_t asked_ms,
+		  uint64_t now_ms)
+{
+	bool changed = false;
+
+	for (size_t i = 0; i < core->n_device; i++) {
+		struct device *device = &core->device[i];
+		bool was = device->is_strangers;
+
+		device_account(device, contains(ids, n, device->gaudi.id), n_pods, asked_ms, now_ms);
+		if (was != device->is_strangers)
+			changed = device_judge(core, device,
+					       inventory_find_gaudi(core->inventory, device->gaudi.id),
+					       now_ms) ||
+				  changed;
+	}
+	return changed;
+}
+
+/* --- answers ---------------------------------------------------------------- */
 
 int core_prefer(const struct core *core, const char *const *available, size_t n_available,
 		const char *const *must, size_t n_must, size_t size, const char **chosen)

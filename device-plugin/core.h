@@ -19,16 +19,37 @@
 /* How long a missing NIC keeps its place in a pair: links are made anew on moves, drivers reloaded. */
 #define CORE_NIC_MISSING_MS 60000
 
+/*
+ * The kubelet is asked who holds what only when that decides something (core_ask_ms).
+ * A lease that it does not account for for so long is a stranger's. While it
+ * lists no pod at all it has probably not read them yet, after a restart of its own.
+ */
+#define CORE_STRANGER_MS 5000
+#define CORE_STRANGER_EMPTY_MS 60000
+/* How long an allocation may be missing in its list: it gets there after Allocate was answered. */
+#define CORE_ALLOCATION_MS 10000
+/* How often it is asked: about a lease that is in doubt, about a stranger's, about unused allocations. */
+#define CORE_ASK_DOUBT_MS 1000
+#define CORE_ASK_STRANGER_MS 5000
+#define CORE_ASK_UNUSED_MS 60000
+
 struct device {
 	struct gaudi gaudi; /* as last seen */
 	struct health health;
-	bool is_allocated;	 /* given out by Allocate, and not seen free after being in use */
-	bool was_used;		 /* its lease was seen taken since then */
+	bool is_allocated; /* the kubelet has given it to a pod, and it was not seen free after being in use */
+	bool was_used;	   /* its lease was seen taken since then */
+	uint64_t allocated_ms;	 /* when that became known */
 	uint64_t nic_missing_ms; /* since when its NIC is nowhere to be seen; 0: it is there */
+	/* About the lease that is held now: */
+	bool is_accounted;    /* it began when the kubelet had given the device away */
+	bool is_older;	      /* it is older than the allocation, and was not accounted for */
+	bool is_strangers;    /* the kubelet knows nothing of the holder */
+	uint64_t doubtful_ms; /* since when the kubelet's list lacks it; 0: it does not */
+	char holder[128];     /* who that is, "" when it cannot be seen */
 };
 
 struct core_options {
-	const char *mode;	    /* of the pairing */
+	const char *mode;	    /* of the pairing; "paired-strict": Gaudis without a NIC are unhealthy */
 	const char *const *exclude; /* patterns of NICs never to be handed out */
 	size_t n_exclude;
 };
@@ -58,6 +79,9 @@ struct core {
 	size_t n_nic;
 	struct core_nic *nic; /* sorted by PCI address: functions in no pair */
 	uint64_t started_ms;
+	bool is_strict; /* mode paired-strict; options.mode is then "paired" */
+	bool was_asked; /* the kubelet, who holds what */
+	uint64_t asked_ms;
 };
 
 enum {
@@ -79,6 +103,22 @@ void core_done(struct core *core);
  * but the time.
  */
 int core_update(struct core *core, struct inventory *inventory, uint64_t now_ms);
+
+/* Allocate has given the device to a pod. */
+void core_allocate(struct core *core, const char *id, uint64_t now_ms);
+
+/* In how many milliseconds the kubelet should be asked who holds what; UINT64_MAX: there is no need. */
+uint64_t core_ask_ms(const struct core *core, uint64_t now_ms);
+
+/* It is being asked. Its answer, if one comes, is for core_account(). */
+void core_asked(struct core *core, uint64_t now_ms);
+
+/*
+ * The kubelet has given these Gaudis to pods, of n_pods that it lists; it was
+ * asked at asked_ms. True when the health of a device changed.
+ */
+bool core_account(struct core *core, const char *const *ids, size_t n, size_t n_pods, uint64_t asked_ms,
+		  uint64_t now_ms);
 
 /* In how many milliseconds a scan is due although nothing happened; UINT64_MAX: never. */
 uint64_t core_next_ms(const struct core *core, uint64_t now_ms);

@@ -161,7 +161,8 @@ static int check_device(const struct device *device, const char *id, char *why, 
 	if (!device)
 		return refuse(why, size, -ENOENT, id, "this node has no such Gaudi");
 	/* A lease that drains or scrubs is no reason to refuse: PreStartContainer waits for it. */
-	if (device->health.vanished || device->gaudi.state == LEASE_LOST)
+	if (device->health.vanished || device->gaudi.state == LEASE_LOST ||
+	    device->health.cause == HEALTH_NO_NIC)
 		return refuse(why, size, -ENODEV, id, device->health.reason);
 	return 0;
 }

@@ -1,20 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "health.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-void health_init(struct health *h)
+static const char *const recoveries[] = {
+	[HEALTH_GONE] = "recovers when the device is there again",
+	[HEALTH_UNREADABLE] = "recovers when its state can be read again",
+	[HEALTH_LOST] =
+		"recovers by a reset (echo 1 to device/reset of its accel device) or when its driver is "
+		"bound again",
+	[HEALTH_STUCK] = "recovers when the holder lets go: end it, or take its NIC out of the pod",
+	[HEALTH_FOREIGN] = "recovers when that holder closes the device",
+	[HEALTH_NO_NIC] =
+		"recovers when a NIC function is there for it; pairing \"paired\" would hand it out alone",
+	[HEALTH_FINE] = "",
+};
+
+const char *health_recovery(const struct health *h)
 {
-	*h = (struct health){ .state = LEASE_UNKNOWN, .reason = "not probed yet" };
+	return recoveries[h->cause];
 }
 
-static bool health_set(struct health *h, bool healthy, const char *reason)
+void health_init(struct health *h)
 {
-	if (h->healthy == healthy && strcmp(h->reason, reason) == 0)
+	*h = (struct health){ .cause = HEALTH_UNREADABLE,
+			      .state = LEASE_UNKNOWN,
+			      .reason = "not probed yet" };
+}
+
+static bool health_set(struct health *h, enum health_cause cause, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static bool health_set(struct health *h, enum health_cause cause, const char *format, ...)
+{
+	char reason[sizeof(h->reason)];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(reason, sizeof(reason), format, args);
+	va_end(args);
+	if (h->cause == cause && strcmp(h->reason, reason) == 0)
 		return false;
-	h->healthy = healthy;
-	(void)snprintf(h->reason, sizeof(h->reason), "%s", reason);
+	h->cause = cause;
+	h->healthy = cause == HEALTH_FINE;
+	strcpy(h->reason, reason);
 	return true;
 }
 
@@ -25,30 +56,50 @@ static bool probe_vanished(struct health *h, uint64_t now_ms)
 		h->since_ms = now_ms;
 	}
 	h->failed = 0;
-	return health_set(h, false,
+	return health_set(h, HEALTH_GONE,
 			  "gone: its accel device has left sysfs (unplugged, or its driver unloaded)");
 }
 
 /* A probe that failed: the state before stands until enough have failed. */
 static bool probe_failed(struct health *h, const struct gaudi *gaudi, uint64_t now_ms)
 {
-	char reason[sizeof(h->reason)];
-
 	if (h->failed == 0 || now_ms - h->failed_ms >= HEALTH_PROBE_MS) {
 		h->failed++;
 		h->failed_ms = now_ms;
 	}
 	if (h->state != LEASE_UNKNOWN && h->failed < HEALTH_PROBES_MAX)
 		return false;
-	(void)snprintf(reason, sizeof(reason), "unknown: %s", gaudi->reason);
-	return health_set(h, false, reason);
+	return health_set(h, HEALTH_UNREADABLE, "unknown: %s", gaudi->reason);
 }
 
-bool health_probe(struct health *h, const struct gaudi *gaudi, uint64_t now_ms)
+/* A lease that was read and is not lost: what else stands against the device. */
+static bool probe_lease(struct health *h, const struct health_input *input, bool was_transient,
+			uint64_t now_ms)
 {
-	char reason[sizeof(h->reason)];
+	const struct gaudi *gaudi = input->gaudi;
+
+	if (lease_state_is_transient(gaudi->state)) {
+		/* Draining goes over into scrubbing: one wait, one clock. */
+		if (!was_transient)
+			h->since_ms = now_ms;
+		if (now_ms - h->since_ms >= HEALTH_TRANSIENT_MS)
+			return health_set(h, HEALTH_STUCK, "%s for more than %d s%s%s",
+					  lease_state_name(gaudi->state), HEALTH_TRANSIENT_MS / 1000,
+					  gaudi->reason[0] ? ": " : "", gaudi->reason);
+	} else if (gaudi->state == LEASE_OWNED && input->stranger) {
+		return health_set(h, HEALTH_FOREIGN,
+				  "its lease is held by %s, of whom the kubelet knows nothing",
+				  input->stranger);
+	}
+	if (input->lacks_nic)
+		return health_set(h, HEALTH_NO_NIC, "no NIC function is left to go with it");
+	return health_set(h, HEALTH_FINE, "%s", "");
+}
+
+bool health_probe(struct health *h, const struct health_input *input, uint64_t now_ms)
+{
 	bool was_transient = lease_state_is_transient(h->state) && !h->vanished;
-	const char *colon;
+	const struct gaudi *gaudi = input->gaudi;
 
 	if (!gaudi)
 		return probe_vanished(h, now_ms);
@@ -61,21 +112,9 @@ bool health_probe(struct health *h, const struct gaudi *gaudi, uint64_t now_ms)
 		return probe_failed(h, gaudi, now_ms);
 	h->failed = 0;
 	h->state = gaudi->state;
-	colon = gaudi->reason[0] ? ": " : "";
-	if (gaudi->state == LEASE_LOST) {
-		(void)snprintf(reason, sizeof(reason), "lost%s%s", colon, gaudi->reason);
-		return health_set(h, false, reason);
-	}
-	if (!lease_state_is_transient(gaudi->state))
-		return health_set(h, true, "");
-	/* Draining goes over into scrubbing: one wait, one clock. */
-	if (!was_transient)
-		h->since_ms = now_ms;
-	if (now_ms - h->since_ms < HEALTH_TRANSIENT_MS)
-		return health_set(h, true, "");
-	(void)snprintf(reason, sizeof(reason), "%s for more than %d s%s%s", lease_state_name(gaudi->state),
-		       HEALTH_TRANSIENT_MS / 1000, colon, gaudi->reason);
-	return health_set(h, false, reason);
+	if (gaudi->state == LEASE_LOST)
+		return health_set(h, HEALTH_LOST, "lost%s%s", gaudi->reason[0] ? ": " : "", gaudi->reason);
+	return probe_lease(h, input, was_transient, now_ms);
 }
 
 uint64_t health_next_ms(const struct health *h, uint64_t now_ms)
@@ -84,10 +123,10 @@ uint64_t health_next_ms(const struct health *h, uint64_t now_ms)
 
 	if (h->vanished)
 		limit = HEALTH_VANISHED_MS;
-	else if (lease_state_is_transient(h->state) && h->healthy)
-		limit = HEALTH_TRANSIENT_MS;
-	else if (h->failed > 0 && h->healthy)
+	else if (h->failed > 0 && h->cause != HEALTH_UNREADABLE)
 		return HEALTH_PROBE_MS;
+	else if (lease_state_is_transient(h->state) && h->cause != HEALTH_STUCK && h->failed == 0)
+		limit = HEALTH_TRANSIENT_MS;
 	else
 		return UINT64_MAX;
 	return passed < limit ? limit - passed : 0;

@@ -12,6 +12,10 @@
  *   lost			unhealthy at once, until reset or rebind
  *   not readable		as before, for HEALTH_PROBES_MAX probes, then unhealthy until it can be read
  *   gone from sysfs		unhealthy at once; dropped after HEALTH_VANISHED_MS
+ *   owned by a stranger	unhealthy until the stranger is gone (the caller knows who is one)
+ *   without its NIC		unhealthy until it has one (where the caller wants one for each)
+ *
+ * When several apply, the cause is the one that stands first in the enum.
  */
 #ifndef DEVICE_PLUGIN_HEALTH_H
 #define DEVICE_PLUGIN_HEALTH_H
@@ -27,24 +31,45 @@
 /* Probes closer together than this count as one: events come in bursts. */
 #define HEALTH_PROBE_MS 1000
 
+enum health_cause {
+	HEALTH_GONE,
+	HEALTH_UNREADABLE,
+	HEALTH_LOST,
+	HEALTH_STUCK,	/* drains or scrubs for too long */
+	HEALTH_FOREIGN, /* its lease is held by somebody the kubelet knows nothing of */
+	HEALTH_NO_NIC,
+	HEALTH_FINE,
+};
+
 struct health {
-	bool healthy;
+	enum health_cause cause;
+	bool healthy; /* cause is HEALTH_FINE */
 	bool vanished;
-	char reason[SYSFS_LINE_MAX + 64]; /* "" when healthy and there is nothing to say */
+	char reason[SYSFS_LINE_MAX + 64]; /* "" when healthy */
 	enum lease_state state;		  /* last one that was read */
 	uint64_t since_ms;		  /* when the transient state or the absence began */
 	unsigned failed;		  /* probes in a row */
 	uint64_t failed_ms;		  /* when the last of them was counted */
 };
 
+/* What is known of a device at one moment. */
+struct health_input {
+	const struct gaudi *gaudi; /* NULL: it is not there */
+	const char *stranger;	   /* who holds its lease without the kubelet's knowledge; NULL: nobody */
+	bool lacks_nic;		   /* there is no NIC for it, and there must be one */
+};
+
 /* A device that has not been probed yet: unhealthy, because nothing is known of it. */
 void health_init(struct health *h);
 
 /*
- * Takes what a scan saw (NULL: the device is not there). now_ms is a monotonic
- * clock. Returns true when healthy or the reason changed.
+ * Takes what was seen. now_ms is a monotonic clock. Returns true when healthy
+ * or the reason changed.
  */
-bool health_probe(struct health *h, const struct gaudi *gaudi, uint64_t now_ms);
+bool health_probe(struct health *h, const struct health_input *input, uint64_t now_ms);
+
+/* What makes it healthy again, in words for people; "" when it is. */
+const char *health_recovery(const struct health *h);
 
 /* In how many milliseconds the verdict may change without any event; UINT64_MAX: never. */
 uint64_t health_next_ms(const struct health *h, uint64_t now_ms);

@@ -168,12 +168,8 @@ static void mark_allocated(struct service *service, const V1beta1__ContainerAllo
 	const char *pairs = grant_find_env(grant, "GAUDI_P2P_PAIRS"),
 		   *nodes = grant_find_env(grant, "HL_VISIBLE_DEVICES");
 
-	for (size_t i = 0; service->kind == SERVICE_GAUDI && i < request->n_devices_ids; i++) {
-		struct device *device = core_find(service->core, request->devices_ids[i]);
-
-		device->is_allocated = true;
-		device->was_used = false;
-	}
+	for (size_t i = 0; service->kind == SERVICE_GAUDI && i < request->n_devices_ids; i++)
+		core_allocate(service->core, request->devices_ids[i], loop_now_ms());
 	log_info("allocated %zu device(s)%s%s", request->n_devices_ids, pairs || nodes ? ": " : "",
 		 pairs	 ? pairs
 		 : nodes ? nodes

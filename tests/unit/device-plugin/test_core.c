@@ -346,6 +346,195 @@ static void an_allocated_device_keeps_its_pair_until_it_was_used(void **state)
 	assert_false(core_find(&f->core, "0000:03:00.0")->is_allocated);
 }
 
+/* --- leases that the kubelet knows nothing of ----------------------------------- */
+
+static bool account(struct fixture *f, const char *id, size_t n_pods, uint64_t now_ms)
+{
+	core_asked(&f->core, now_ms);
+	return core_account(&f->core, &id, id ? 1 : 0, n_pods, now_ms, now_ms);
+}
+
+static const struct health *health_of(const struct fixture *f, const char *id)
+{
+	return &core_find(&f->core, id)->health;
+}
+
+static void a_lease_without_an_allocation_is_a_strangers(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_true(core_ask_ms(&f->core, 1000) == UINT64_MAX); /* about what? */
+	(void)load(f, TREES "lab.tree");
+	assert_int_equal(core_ask_ms(&f->core, 1000), 0); /* once, after each start */
+	assert_false(account(f, NULL, 3, 1000));
+	assert_true(core_ask_ms(&f->core, 1000) == UINT64_MAX);
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "owned\n");
+	(void)scan(f, 10000);
+	assert_int_equal(core_ask_ms(&f->core, 10000), 0);
+	assert_false(account(f, "0000:07:00.0", 3, 10000));
+	assert_int_equal(core_ask_ms(&f->core, 10200), CORE_ASK_DOUBT_MS - 200);
+	assert_false(account(f, "0000:07:00.0", 3, 9999 + CORE_STRANGER_MS));
+	assert_true(health_of(f, "0000:03:00.0")->healthy);
+	assert_true(account(f, "0000:07:00.0", 3, 10000 + CORE_STRANGER_MS));
+	assert_int_equal(health_of(f, "0000:03:00.0")->cause, HEALTH_FOREIGN);
+	assert_true(health_of(f, "0000:07:00.0")->healthy);
+	/* Asked less often now, and without an answer nothing changes. */
+	assert_int_equal(core_ask_ms(&f->core, 10000 + CORE_STRANGER_MS), CORE_ASK_STRANGER_MS);
+	(void)scan(f, 90000);
+	assert_false(health_of(f, "0000:03:00.0")->healthy);
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "draining\n");
+	(void)scan(f, 90001);
+	assert_true(health_of(f, "0000:03:00.0")->healthy);
+}
+
+static void a_kubelet_that_lists_no_pod_is_not_believed_soon(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_load(f->fs, TREES "lab.tree");
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "owned\n");
+	(void)scan(f, 1000);
+	(void)account(f, NULL, 0, 1000);
+	assert_false(account(f, NULL, 0, 999 + CORE_STRANGER_EMPTY_MS));
+	assert_true(account(f, NULL, 0, 1000 + CORE_STRANGER_EMPTY_MS));
+	/* Then it has read its pods. */
+	assert_true(account(f, "0000:03:00.0", 2, 2000 + CORE_STRANGER_EMPTY_MS));
+	assert_true(health_of(f, "0000:03:00.0")->healthy);
+}
+
+static void a_pods_lease_stays_a_pods_whatever_is_listed_later(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)load(f, TREES "lab.tree");
+	core_allocate(&f->core, "0000:03:00.0", 1000);
+	core_allocate(&f->core, "nobody", 1000);
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "owned\n");
+	(void)scan(f, 2000);
+	/* The kubelet restarts and lists other pods first. */
+	(void)account(f, NULL, 5, 100000);
+	assert_false(account(f, NULL, 5, 100000 + 10 * CORE_STRANGER_MS));
+	assert_true(health_of(f, "0000:03:00.0")->healthy);
+	assert_true(core_ask_ms(&f->core, 900000) == UINT64_MAX);
+}
+
+static void after_a_restart_the_kubelets_list_says_whose_a_lease_is(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_load(f->fs, TREES "lab.tree");
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "owned\n");
+	(void)scan(f, 1000);
+	assert_false(account(f, "0000:03:00.0", 1, 1000));
+	assert_true(core_find(&f->core, "0000:03:00.0")->is_allocated);
+	assert_false(account(f, NULL, 1, 1000 + 10 * CORE_STRANGER_MS));
+	assert_true(health_of(f, "0000:03:00.0")->healthy);
+}
+
+static void a_strangers_lease_is_not_made_good_by_an_allocation(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_load(f->fs, TREES "lab.tree");
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "owned\n");
+	(void)scan(f, 1000);
+	(void)account(f, NULL, 1, 1000);
+	core_allocate(&f->core, "0000:03:00.0", 2000);
+	(void)account(f, "0000:03:00.0", 1, 2500);
+	assert_true(account(f, "0000:03:00.0", 1, 1000 + CORE_STRANGER_MS));
+	assert_int_equal(health_of(f, "0000:03:00.0")->cause, HEALTH_FOREIGN);
+	/* The next lease is the pod's. */
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "free\n");
+	(void)scan(f, 20000);
+	core_allocate(&f->core, "0000:03:00.0", 20000);
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "owned\n");
+	(void)scan(f, 21000);
+	assert_false(account(f, "0000:03:00.0", 1, 40000));
+	assert_true(health_of(f, "0000:03:00.0")->healthy);
+}
+
+static void an_allocation_that_was_never_used_ends_with_its_pod(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)load(f, TREES "lab.tree");
+	core_asked(&f->core, 1000);
+	core_allocate(&f->core, "0000:03:00.0", 1000);
+	assert_int_equal(core_ask_ms(&f->core, 1000), CORE_ASK_UNUSED_MS);
+	(void)account(f, NULL, 1, 2000); /* not in the list yet */
+	assert_true(core_find(&f->core, "0000:03:00.0")->is_allocated);
+	(void)account(f, "0000:03:00.0", 1, 70000);
+	assert_true(core_find(&f->core, "0000:03:00.0")->is_allocated);
+	(void)account(f, NULL, 0, 130000); /* a kubelet that has not read its pods */
+	assert_true(core_find(&f->core, "0000:03:00.0")->is_allocated);
+	(void)account(f, NULL, 1, 190000);
+	assert_false(core_find(&f->core, "0000:03:00.0")->is_allocated);
+}
+
+static void the_mainline_driver_is_never_suspected(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)load(f, TREES "mainline.tree");
+	(void)account(f, NULL, 1, 1000);
+	assert_true(core_ask_ms(&f->core, 100000) == UINT64_MAX);
+	/* But what is allocated is known, and let go with its pod. */
+	(void)account(f, "0000:02:00.0", 1, 100000);
+	assert_true(core_find(&f->core, "0000:02:00.0")->is_allocated);
+	(void)account(f, NULL, 1, 200000);
+	assert_false(core_find(&f->core, "0000:02:00.0")->is_allocated);
+}
+
+/* --- paired-strict -------------------------------------------------------------- */
+
+static void strictly_paired_a_gaudi_without_a_nic_is_not_handed_out(void **state)
+{
+	struct fixture *f = *state;
+	struct core_options options = { .mode = "paired-strict" };
+	_cleanup_(grant_done) struct grant grant = {};
+	const char *alone = "AM00000003";
+	unsigned healthy = 0;
+
+	core_done(&f->core);
+	core_init(&f->core, &options, NULL, 1000);
+	(void)load(f, TREES "eight-four.tree");
+	assert_string_equal(f->core.pairs->mode, "paired"); /* an older cni-rdma reads it too */
+	for (size_t i = 0; i < f->core.n_device; i++) {
+		const struct device *device = &f->core.device[i];
+
+		assert_int_equal(device->health.healthy, core_nic_of(&f->core, device->gaudi.id) != NULL);
+		healthy += device->health.healthy;
+	}
+	assert_int_equal(healthy, 4);
+	assert_null(core_nic_of(&f->core, alone));
+	assert_int_equal(health_of(f, alone)->cause, HEALTH_NO_NIC);
+	assert_int_equal(grant_build(&f->core, NULL, &alone, 1, &grant, f->why, sizeof(f->why)), -ENODEV);
+	assert_non_null(strstr(f->why, "NIC"));
+}
+
+static void strictly_paired_a_nic_that_comes_makes_its_gaudi_healthy(void **state)
+{
+	struct fixture *f = *state;
+	struct core_options options = { .mode = "paired-strict" };
+
+	core_done(&f->core);
+	core_init(&f->core, &options, NULL, 1000);
+	fakefs_load(f->fs, TREES "lab.tree");
+	fakefs_remove(f->fs, "sys/class/infiniband_verbs");
+	(void)scan(f, 1000);
+	assert_false(health_of(f, "0000:03:00.0")->healthy || health_of(f, "0000:07:00.0")->healthy);
+	fakefs_load(f->fs, TREES "lab.tree");
+	(void)scan(f, 2000);
+	assert_true(health_of(f, "0000:03:00.0")->healthy && health_of(f, "0000:07:00.0")->healthy);
+	/* A link that is made anew does not show, one that stays away does. */
+	move_link_0_away(f, false);
+	(void)scan(f, 3000);
+	assert_true(health_of(f, "0000:03:00.0")->healthy);
+	(void)scan(f, 3000 + CORE_NIC_MISSING_MS);
+	assert_int_equal(health_of(f, "0000:03:00.0")->cause, HEALTH_NO_NIC);
+	assert_true(health_of(f, "0000:07:00.0")->healthy);
+}
+
 static void left_over_nics_are_handed_out_by_themselves(void **state)
 {
 	struct fixture *f = *state;
@@ -518,6 +707,18 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(a_nic_that_stays_away_loses_its_place_unless_in_use, setup, teardown),
 	cmocka_unit_test_setup_teardown(after_a_restart_pairs_wait_for_late_devices, setup, teardown),
 	cmocka_unit_test_setup_teardown(an_allocated_device_keeps_its_pair_until_it_was_used, setup,
+					teardown),
+	cmocka_unit_test_setup_teardown(a_lease_without_an_allocation_is_a_strangers, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_kubelet_that_lists_no_pod_is_not_believed_soon, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_pods_lease_stays_a_pods_whatever_is_listed_later, setup, teardown),
+	cmocka_unit_test_setup_teardown(after_a_restart_the_kubelets_list_says_whose_a_lease_is, setup,
+					teardown),
+	cmocka_unit_test_setup_teardown(a_strangers_lease_is_not_made_good_by_an_allocation, setup, teardown),
+	cmocka_unit_test_setup_teardown(an_allocation_that_was_never_used_ends_with_its_pod, setup, teardown),
+	cmocka_unit_test_setup_teardown(the_mainline_driver_is_never_suspected, setup, teardown),
+	cmocka_unit_test_setup_teardown(strictly_paired_a_gaudi_without_a_nic_is_not_handed_out, setup,
+					teardown),
+	cmocka_unit_test_setup_teardown(strictly_paired_a_nic_that_comes_makes_its_gaudi_healthy, setup,
 					teardown),
 	cmocka_unit_test_setup_teardown(left_over_nics_are_handed_out_by_themselves, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_nic_is_offered_only_when_no_gaudi_came_for_it, setup, teardown),

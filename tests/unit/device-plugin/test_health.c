@@ -17,7 +17,12 @@ static bool probe(struct health *h, enum lease_state state, const char *reason, 
 {
 	struct gaudi gaudi = in_state(state, reason);
 
-	return health_probe(h, &gaudi, now_ms);
+	return health_probe(h, &(struct health_input){ .gaudi = &gaudi }, now_ms);
+}
+
+static bool probe_gone(struct health *h, uint64_t now_ms)
+{
+	return health_probe(h, &(struct health_input){}, now_ms);
 }
 
 static void a_new_device_is_unhealthy_until_it_was_read(void **state)
@@ -123,10 +128,10 @@ static void a_vanished_device_is_unhealthy_then_forgotten(void **state)
 	(void)state;
 	health_init(&h);
 	(void)probe(&h, LEASE_FREE, "", 0);
-	assert_true(health_probe(&h, NULL, 100));
+	assert_true(probe_gone(&h, 100));
 	assert_false(h.healthy);
 	assert_non_null(strstr(h.reason, "gone"));
-	assert_false(health_probe(&h, NULL, 200));
+	assert_false(probe_gone(&h, 200));
 	assert_int_equal(health_next_ms(&h, 200), HEALTH_VANISHED_MS - 100);
 	assert_false(health_is_forgotten(&h, 99 + HEALTH_VANISHED_MS));
 	assert_true(health_is_forgotten(&h, 100 + HEALTH_VANISHED_MS));
@@ -137,7 +142,86 @@ static void a_vanished_device_is_unhealthy_then_forgotten(void **state)
 	assert_false(health_is_forgotten(&h, 100 + HEALTH_VANISHED_MS));
 }
 
+static void a_strangers_lease_shows_until_it_ends(void **state)
+{
+	struct gaudi owned = in_state(LEASE_OWNED, ""), draining = in_state(LEASE_DRAINING, "");
+	struct health_input input = { .gaudi = &owned, .stranger = "process 77" };
+	struct health h;
+
+	(void)state;
+	health_init(&h);
+	(void)probe(&h, LEASE_OWNED, "", 0);
+	assert_true(h.healthy);
+	assert_true(health_probe(&h, &input, 10));
+	assert_false(h.healthy);
+	assert_int_equal(h.cause, HEALTH_FOREIGN);
+	assert_non_null(strstr(h.reason, "process 77"));
+	assert_non_null(strstr(h.reason, "kubelet"));
+	assert_false(health_probe(&h, &input, 20));
+	/* It ends: what follows passes by itself. */
+	input.gaudi = &draining;
+	assert_true(health_probe(&h, &input, 30));
+	assert_true(h.healthy);
+	/* And the kubelet may hear of it after all. */
+	input.gaudi = &owned;
+	(void)health_probe(&h, &input, 40);
+	assert_true(probe(&h, LEASE_OWNED, "", 50));
+	assert_true(h.healthy);
+}
+
+static void the_worse_of_two_causes_is_named(void **state)
+{
+	struct gaudi lost = in_state(LEASE_LOST, "all ones"), owned = in_state(LEASE_OWNED, ""),
+		     stuck = in_state(LEASE_DRAINING, "mlx5_0 holds 1 mapping"),
+		     free_one = in_state(LEASE_FREE, "");
+	const struct {
+		const struct gaudi *gaudi;
+		const char *stranger;
+		enum health_cause cause;
+	} cases[] = {
+		{ &lost, NULL, HEALTH_LOST },	 { &owned, "somebody", HEALTH_FOREIGN },
+		{ &owned, NULL, HEALTH_NO_NIC }, { &free_one, "somebody", HEALTH_NO_NIC },
+		{ &stuck, NULL, HEALTH_NO_NIC }, { NULL, NULL, HEALTH_GONE },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct health_input input = { .gaudi = cases[i].gaudi,
+					      .stranger = cases[i].stranger,
+					      .lacks_nic = true };
+		struct health h;
+
+		health_init(&h);
+		(void)health_probe(&h, &input, 0);
+		assert_false(h.healthy);
+		assert_int_equal(h.cause, cases[i].cause);
+		assert_true(h.reason[0] && health_recovery(&h)[0]);
+		if (cases[i].gaudi != &stuck)
+			continue;
+		(void)health_probe(&h, &input, HEALTH_TRANSIENT_MS);
+		assert_int_equal(h.cause, HEALTH_STUCK);
+		assert_non_null(strstr(h.reason, "mlx5_0"));
+	}
+}
+
+static void a_drain_is_looked_at_in_time_whatever_else_is_wrong(void **state)
+{
+	struct gaudi draining = in_state(LEASE_DRAINING, "");
+	struct health_input input = { .gaudi = &draining, .lacks_nic = true };
+	struct health h;
+
+	(void)state;
+	health_init(&h);
+	(void)health_probe(&h, &input, 1000);
+	assert_int_equal(health_next_ms(&h, 1000), HEALTH_TRANSIENT_MS);
+	(void)health_probe(&h, &input, 1000 + HEALTH_TRANSIENT_MS);
+	assert_true(health_next_ms(&h, 1000 + HEALTH_TRANSIENT_MS) == UINT64_MAX);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(a_strangers_lease_shows_until_it_ends),
+	cmocka_unit_test(the_worse_of_two_causes_is_named),
+	cmocka_unit_test(a_drain_is_looked_at_in_time_whatever_else_is_wrong),
 	cmocka_unit_test(a_new_device_is_unhealthy_until_it_was_read),
 	cmocka_unit_test(a_short_drain_does_not_show),
 	cmocka_unit_test(a_long_drain_shows_with_its_reason_and_ends),
