@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "grpc/server.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -144,9 +145,49 @@ static int remove_stale(const struct sockaddr_un *address)
 	return 0;
 }
 
-static int server_bind(struct grpc_server *server, const char *path, mode_t mode)
+/*
+ * A name of the same length in the same folder that the kubelet's plugin
+ * watcher, which looks into that folder, takes no notice of.
+ */
+static bool hidden_name(const char *path, struct sockaddr_un *ret)
+{
+	const char *slash = strrchr(path, '/');
+	size_t base = slash ? (size_t)(slash - path) + 1 : 0;
+
+	if (strlen(path + base) < 3 || path[base] == '.')
+		return false;
+	strcpy(ret->sun_path, path);
+	ret->sun_path[base] = '.';
+	return true;
+}
+
+/* Listens at address, and leaves nothing there on failure. */
+static int bind_and_listen(struct grpc_server *server, const struct sockaddr_un *address, mode_t mode)
 {
 	struct stat st;
+	int r;
+
+	/* The file gets the mode of the socket, so it is never wider than asked, not even for a moment. */
+	if (fchmod(server->fd, mode) < 0)
+		return negative_errno();
+	if (bind(server->fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
+		return negative_errno();
+	if (chmod(address->sun_path, mode) < 0 || lstat(address->sun_path, &st) < 0 ||
+	    listen(server->fd, BACKLOG) < 0) {
+		r = negative_errno();
+		(void)unlink(address->sun_path);
+		return r;
+	}
+	server->dev = st.st_dev;
+	server->ino = st.st_ino;
+	return 0;
+}
+
+/* Whoever sees the socket can connect to it: it gets its name when it listens already. */
+static int server_bind(struct grpc_server *server, const char *path, mode_t mode)
+{
+	struct sockaddr_un hidden = { .sun_family = AF_UNIX };
+	bool is_hidden;
 	int r;
 
 	server->fd = grpc_conn_socket(path, &server->address);
@@ -155,19 +196,17 @@ static int server_bind(struct grpc_server *server, const char *path, mode_t mode
 	r = remove_stale(&server->address);
 	if (r < 0)
 		return r;
-	/* The file gets the mode of the socket, so it is never wider than asked, not even for a moment. */
-	if (fchmod(server->fd, mode) < 0)
-		return negative_errno();
-	if (bind(server->fd, (const struct sockaddr *)&server->address, sizeof(server->address)) < 0)
-		return negative_errno();
+	is_hidden = hidden_name(path, &hidden) && remove_stale(&hidden) == 0;
+	r = bind_and_listen(server, is_hidden ? &hidden : &server->address, mode);
+	if (r < 0)
+		return r;
+	if (is_hidden && rename(hidden.sun_path, server->address.sun_path) < 0) {
+		r = negative_errno();
+		(void)unlink(hidden.sun_path);
+		return r;
+	}
 	server->bound = true;
-	if (lstat(path, &st) < 0)
-		return negative_errno();
-	server->dev = st.st_dev;
-	server->ino = st.st_ino;
-	if (chmod(path, mode) < 0)
-		return negative_errno();
-	return RET_NERRNO(listen(server->fd, BACKLOG));
+	return 0;
 }
 
 int grpc_server_new(struct loop *loop, const struct grpc_server_options *options, struct grpc_server **ret)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -316,6 +317,35 @@ static void the_socket_is_for_its_owner_only(void **state)
 	assert_int_equal(st.st_mode & 07777, 0600);
 }
 
+/* The kubelet's plugin watcher calls as soon as it sees a socket. */
+static void a_socket_that_is_seen_takes_connections(void **state)
+{
+	struct world *w = *state;
+	_cleanup_close_ int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	char buf[1024] __attribute__((aligned(__alignof__(struct inotify_event))));
+	unsigned n_seen = 0;
+	ssize_t n;
+
+	fakefs_put(w->fs, ".other", "somebody's");
+	assert_true(inotify_add_watch(fd, fakefs_path(w->fs), IN_CREATE | IN_MOVED_TO) >= 0);
+	assert_int_equal(serve(w, 0), 0);
+	n = read(fd, buf, sizeof(buf));
+	for (char *p = buf; p < buf + n;) {
+		const struct inotify_event *event = (const struct inotify_event *)p;
+
+		if (event->name[0] != '.') {
+			assert_string_equal(event->name, "s.sock");
+			assert_true(event->mask & IN_MOVED_TO);
+			n_seen++;
+		}
+		p += sizeof(*event) + event->len;
+	}
+	assert_int_equal(n_seen, 1);
+	call_and_wait(w, "/t.T/Echo", "abc", 3);
+	assert_int_equal(w->r, 0);
+	assert_string_equal(fakefs_get(w->fs, ".other"), "somebody's");
+}
+
 static void a_connection_over_the_limit_waits(void **state)
 {
 	struct world *w = *state;
@@ -450,6 +480,7 @@ static const struct CMUnitTest tests[] = {
 	test(a_place_that_is_taken_is_left_alone),
 	test(the_socket_of_a_successor_stays),
 	test(the_socket_is_for_its_owner_only),
+	test(a_socket_that_is_seen_takes_connections),
 	test(a_connection_over_the_limit_waits),
 	test(a_lack_of_descriptors_passes),
 	test(shutdown_lets_calls_end),
