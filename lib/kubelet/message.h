@@ -27,6 +27,8 @@
 #define KUBELET_POD_RESOURCES_SOCKET "/var/lib/kubelet/pod-resources/kubelet.sock"
 #define KUBELET_SOCKET_NAME "kubelet.sock" /* in the device-plugins folder */
 
+#define KUBELET_PLUGIN_VERSION "v1beta1"
+
 #define KUBELET_HEALTHY "Healthy"
 #define KUBELET_UNHEALTHY "Unhealthy"
 

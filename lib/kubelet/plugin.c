@@ -17,7 +17,8 @@ struct kubelet_plugin {
 	void *data;
 	bool pre_start_required;
 	bool preferred_available;
-	struct grpc_service service;
+	const char *watched_as;
+	struct grpc_service services[2];
 	struct grpc_server *server;
 	struct list watchers;
 	unsigned n_watchers;
@@ -156,13 +157,56 @@ static const struct grpc_method methods[] = {
 	{ "/v1beta1.DevicePlugin/PreStartContainer", pre_start },
 };
 
+/* --- the plugin watcher's methods -------------------------------------------- */
+
+static void get_info(struct grpc_call *call, const uint8_t *bytes, size_t len, void *data)
+{
+	struct kubelet_plugin *plugin = data;
+	Pluginregistration__PluginInfo info = PLUGINREGISTRATION__PLUGIN_INFO__INIT;
+	char *versions[] = { (char *)KUBELET_PLUGIN_VERSION };
+
+	(void)bytes;
+	(void)len;
+	info.type = (char *)"DevicePlugin";
+	info.name = (char *)plugin->watched_as;
+	/*
+	 * No endpoint: the kubelet then takes the socket that it called, by the path
+	 * that it knows it under, which in a container need not be ours.
+	 */
+	info.supported_versions = versions;
+	info.n_supported_versions = ARRAY_SIZE(versions);
+	kubelet_call_reply(call, &info.base);
+}
+
+static void notify_status(struct grpc_call *call, const uint8_t *bytes, size_t len, void *data)
+{
+	_cleanup_message_ ProtobufCMessage *request = NULL;
+	Pluginregistration__RegistrationStatusResponse response =
+		PLUGINREGISTRATION__REGISTRATION_STATUS_RESPONSE__INIT;
+	const Pluginregistration__RegistrationStatus *status;
+	struct kubelet_plugin *plugin = data;
+
+	request = take_request(call, &pluginregistration__registration_status__descriptor, bytes, len);
+	if (!request)
+		return;
+	status = (const Pluginregistration__RegistrationStatus *)request;
+	kubelet_call_reply(call, &response.base);
+	if (plugin->ops->notified && !plugin->ending)
+		plugin->ops->notified(status->plugin_registered, status->error, plugin->data);
+}
+
+static const struct grpc_method watched_methods[] = {
+	{ "/pluginregistration.Registration/GetInfo", get_info },
+	{ "/pluginregistration.Registration/NotifyRegistrationStatus", notify_status },
+};
+
 /* --- life ------------------------------------------------------------------- */
 
 int kubelet_plugin_new(struct loop *loop, const struct kubelet_plugin_options *options,
 		       struct kubelet_plugin **ret)
 {
 	_cleanup_(kubelet_plugin_freep) struct kubelet_plugin *plugin = calloc(1, sizeof(*plugin));
-	struct grpc_server_options server = { .path = options->socket, .n_services = 1 };
+	struct grpc_server_options server = { .path = options->socket };
 	int r;
 
 	if (!plugin)
@@ -172,11 +216,14 @@ int kubelet_plugin_new(struct loop *loop, const struct kubelet_plugin_options *o
 	plugin->pre_start_required = options->pre_start_required;
 	plugin->preferred_available = options->preferred_available;
 	list_init(&plugin->watchers);
-	plugin->service = (struct grpc_service){ methods, ARRAY_SIZE(methods), plugin };
+	plugin->watched_as = options->watched_as;
+	plugin->services[0] = (struct grpc_service){ methods, ARRAY_SIZE(methods), plugin };
+	plugin->services[1] = (struct grpc_service){ watched_methods, ARRAY_SIZE(watched_methods), plugin };
 	r = loop_add_timer(loop, on_changed, plugin, &plugin->changed);
 	if (r < 0)
 		return r;
-	server.services = &plugin->service;
+	server.services = plugin->services;
+	server.n_services = options->watched_as ? 2 : 1;
 	r = grpc_server_new(loop, &server, &plugin->server);
 	if (r < 0)
 		return r;
@@ -211,6 +258,11 @@ int kubelet_plugin_publish(struct kubelet_plugin *plugin, const V1beta1__ListAnd
 		watchers_changed(plugin);
 	}
 	return 0;
+}
+
+bool kubelet_plugin_has_peer(const struct kubelet_plugin *plugin)
+{
+	return grpc_server_n_connections(plugin->server) > 0;
 }
 
 void kubelet_plugin_shutdown(struct kubelet_plugin *plugin, unsigned grace_ms, void (*done)(void *data),

@@ -39,12 +39,23 @@ struct kubelet_plugin_ops {
 	 * run from the loop, and may free the plugin. May be NULL.
 	 */
 	void (*watchers)(unsigned n, void *data);
+	/*
+	 * The plugin watcher's verdict on a plugin that is watched; error is empty when it
+	 * registered. It is run inside of a call and must not free the plugin. May be NULL.
+	 */
+	void (*notified)(bool registered, const char *error, void *data);
 };
 
 struct kubelet_plugin_options {
 	const char *socket; /* path to serve at; only read by kubelet_plugin_new() */
 	bool pre_start_required;
 	bool preferred_available;
+	/*
+	 * The resource, for a socket in the kubelet's plugins_registry: the plugin
+	 * watcher that finds it there is told to use the same socket for all
+	 * calls. NULL: the socket is in another folder. Must outlive the plugin.
+	 */
+	const char *watched_as;
 	const struct kubelet_plugin_ops *ops; /* must outlive the plugin */
 	void *data;
 };
@@ -60,6 +71,9 @@ int kubelet_plugin_new(struct loop *loop, const struct kubelet_plugin_options *o
  * not sent again. devices is only read. 0 or -ENOMEM (then the old list stands).
  */
 int kubelet_plugin_publish(struct kubelet_plugin *plugin, const V1beta1__ListAndWatchResponse *devices);
+
+/* Whether anybody is connected: the kubelet, perhaps in the middle of registering. */
+bool kubelet_plugin_has_peer(const struct kubelet_plugin *plugin);
 
 /*
  * Polite end: no new calls, ListAndWatch streams end with UNAVAILABLE, calls

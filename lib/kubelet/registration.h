@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How a plugin makes itself known: by calling the kubelet (kubelet_register), or by
- * a socket in plugins_registry that the kubelet finds (kubelet_watched).
+ * How a plugin makes itself known by calling the kubelet. The other way, a socket in
+ * plugins_registry that the kubelet finds, is watched_as of struct kubelet_plugin_options.
  */
 #ifndef KUBELET_REGISTRATION_H
 #define KUBELET_REGISTRATION_H
@@ -10,7 +10,6 @@
 
 #include "base/loop.h"
 #include "grpc/client.h"
-#include "grpc/server.h"
 #include "kubelet/message.h"
 
 struct kubelet_registration {
@@ -32,22 +31,5 @@ struct kubelet_registration {
 int kubelet_register(struct loop *loop, const struct kubelet_registration *registration,
 		     void (*done)(const struct grpc_result *result, void *data), void *data,
 		     struct grpc_client_call **ret);
-
-struct kubelet_watched;
-
-struct kubelet_watched_options {
-	const char *socket;   /* "/var/lib/kubelet/plugins_registry/NAME-reg.sock" */
-	const char *resource; /* copied */
-	const char *endpoint; /* path of the DevicePlugin socket on the host, copied */
-	/* The kubelet's verdict; error is empty when registered. May be NULL. */
-	void (*notified)(bool registered, const char *error, void *data);
-	void *data;
-};
-
-/* Serves GetInfo and NotifyRegistrationStatus. Errors as grpc_server_new(). */
-int kubelet_watched_new(struct loop *loop, const struct kubelet_watched_options *options,
-			struct kubelet_watched **ret);
-void kubelet_watched_free(struct kubelet_watched *watched);
-DEFINE_CLEANUP(struct kubelet_watched *, kubelet_watched_free)
 
 #endif

@@ -18,7 +18,7 @@
 struct peer {
 	struct loop *loop;
 	struct kubelet_plugin *plugin;
-	struct kubelet_watched *watched;
+	struct kubelet_plugin *watched; /* the same plugin in plugins_registry */
 	struct grpc_client_call *registration;
 	struct grpc_call *starting; /* PreStartContainer that is answered later */
 	struct loop_source *timer;
@@ -157,18 +157,18 @@ static void watchers(unsigned n, void *data)
 	printf("watchers %u\n", n);
 }
 
-static const struct kubelet_plugin_ops ops = { allocate, preferred, pre_start, watchers };
+static void on_notified(bool registered, const char *error, void *data)
+{
+	(void)data;
+	printf("notified %d %s\n", registered, error);
+}
+
+static const struct kubelet_plugin_ops ops = { allocate, preferred, pre_start, watchers, on_notified };
 
 static void on_registered(const struct grpc_result *result, void *data)
 {
 	(void)data;
 	printf("registered %d %s\n", result->r, result->error.text);
-}
-
-static void on_notified(bool registered, const char *error, void *data)
-{
-	(void)data;
-	printf("notified %d %s\n", registered, error);
 }
 
 static void on_ended(void *data)
@@ -189,7 +189,7 @@ static int on_term(const struct signalfd_siginfo *info, void *data)
 
 static int run_plugin(const char *dir)
 {
-	struct kubelet_watched_options watched = { .resource = RESOURCE, .notified = on_notified };
+	struct kubelet_plugin_options watched;
 	struct kubelet_plugin_options options = { .pre_start_required = true,
 						  .preferred_available = true,
 						  .ops = &ops };
@@ -210,13 +210,13 @@ static int run_plugin(const char *dir)
 	(void)snprintf(reg, sizeof(reg), "%.80s/gaudi-reg.sock", dir);
 	options.socket = socket;
 	options.data = &peer;
+	watched = options;
 	watched.socket = reg;
-	watched.endpoint = socket;
-	watched.data = &peer;
+	watched.watched_as = RESOURCE;
 	registration.kubelet_socket = kubelet;
 	if ((r = loop_new(&peer.loop)) < 0 ||
 	    (r = kubelet_plugin_new(peer.loop, &options, &peer.plugin)) < 0 ||
-	    (r = kubelet_watched_new(peer.loop, &watched, &peer.watched)) < 0 ||
+	    (r = kubelet_plugin_new(peer.loop, &watched, &peer.watched)) < 0 ||
 	    (r = loop_add_timer(peer.loop, on_timer, &peer, &peer.timer)) < 0 ||
 	    (r = loop_add_signal(peer.loop, SIGTERM, on_term, &peer, &term)) < 0 ||
 	    (r = publish(&peer)) < 0 ||
@@ -224,7 +224,7 @@ static int run_plugin(const char *dir)
 		return log_error_errno(r, "cannot serve");
 	r = loop_run(peer.loop);
 	grpc_client_call_free(peer.registration);
-	kubelet_watched_free(peer.watched);
+	kubelet_plugin_free(peer.watched);
 	kubelet_plugin_free(peer.plugin);
 	loop_source_free(peer.timer);
 	loop_source_free(term);

@@ -26,6 +26,13 @@ struct world {
 	unsigned n_watchers;
 	unsigned n_gone;
 	unsigned n_ended;
+	/* The plugin watcher's part. */
+	const char *watched_as;
+	unsigned n_notified;
+	bool notified;
+	char notified_error[64];
+	unsigned n_called;
+	Pluginregistration__PluginInfo *info;
 };
 
 static void allocate(struct grpc_call *call, const V1beta1__AllocateRequest *request, void *data)
@@ -88,15 +95,26 @@ static void watchers(unsigned n, void *data)
 	w->n_watchers_calls++;
 }
 
+static void on_notified(bool registered, const char *error, void *data)
+{
+	struct world *w = data;
+
+	w->n_notified++;
+	w->notified = registered;
+	(void)snprintf(w->notified_error, sizeof(w->notified_error), "%s", error);
+}
+
 static const struct kubelet_plugin_ops ops = { .allocate = allocate,
 					       .pre_start = pre_start,
-					       .watchers = watchers };
+					       .watchers = watchers,
+					       .notified = on_notified };
 
 static int serve(struct world *w)
 {
 	const struct kubelet_plugin_options options = {
 		.socket = fakefs_join(w->fs, "plugin.sock"),
 		.pre_start_required = true,
+		.watched_as = w->watched_as,
 		.ops = &ops,
 		.data = w,
 	};
@@ -126,6 +144,7 @@ static int teardown(void **state)
 	grpc_client_call_free(w->registration);
 	fake_kubelet_free(w->kubelet);
 	kubelet_plugin_free(w->plugin);
+	kubelet_message_free((ProtobufCMessage *)w->info);
 	loop_source_free(w->timer);
 	loop_free(w->loop);
 	fakefs_free(w->fs);
@@ -394,80 +413,77 @@ static void a_kubelet_that_restarts_is_registered_with_again(void **state)
 
 /* --- plugin watcher --------------------------------------------------------- */
 
-struct verdict {
-	unsigned n;
-	bool registered;
-	char error[64];
-	struct grpc_result result;
-	char name[64];
-};
-
-static void on_notified(bool registered, const char *error, void *data)
+static void on_called(const struct grpc_result *result, void *data)
 {
-	struct verdict *v = data;
+	struct world *w = data;
 
-	v->n++;
-	v->registered = registered;
-	(void)snprintf(v->error, sizeof(v->error), "%s", error);
+	w->n_called++;
+	w->error = result->error;
+	if (result->r == 0 && result->len > 0) {
+		kubelet_message_free((ProtobufCMessage *)w->info);
+		w->info = pluginregistration__plugin_info__unpack(NULL, result->len, result->message);
+		assert_non_null(w->info);
+	}
 }
 
-static void on_info(const struct grpc_result *result, void *data)
+/* Calls a method of the plugin watcher's and waits for the answer. */
+static void call_watched(struct world *w, const char *method, const void *message, size_t len)
 {
-	_cleanup_message_ Pluginregistration__PluginInfo *info = NULL;
-	struct verdict *v = data;
+	_cleanup_(grpc_client_call_freep) struct grpc_client_call *call = NULL;
+	const struct grpc_client_options options = {
+		.socket = fakefs_join(w->fs, "plugin.sock"),
+		.method = method,
+		.message = message,
+		.len = len,
+		.timeout_ms = 5000,
+	};
 
-	v->n++;
-	assert_int_equal(result->r, 0);
-	info = pluginregistration__plugin_info__unpack(NULL, result->len, result->message);
-	assert_non_null(info);
-	assert_string_equal(info->type, "DevicePlugin");
-	assert_string_equal(info->endpoint, "/var/lib/kubelet/device-plugins/plugin.sock");
-	assert_int_equal(info->n_supported_versions, 1);
-	assert_string_equal(info->supported_versions[0], "v1beta1");
-	(void)snprintf(v->name, sizeof(v->name), "%s", info->name);
+	w->n_called = 0;
+	assert_int_equal(grpc_client_start(w->loop, &options, on_called, w, &call), 0);
+	fake_kubelet_run_until(w->kubelet, &w->n_called, 1);
 }
 
-static void on_ignored(const struct grpc_result *result, void *data)
-{
-	(void)data;
-	assert_int_equal(result->r, 0);
-}
+#define GET_INFO "/pluginregistration.Registration/GetInfo"
+#define NOTIFY "/pluginregistration.Registration/NotifyRegistrationStatus"
 
 static void the_plugin_watcher_is_answered(void **state)
 {
-	_cleanup_(kubelet_watched_freep) struct kubelet_watched *watched = NULL;
-	_cleanup_(grpc_client_call_freep) struct grpc_client_call *info = NULL;
-	_cleanup_(grpc_client_call_freep) struct grpc_client_call *notify = NULL;
-	Pluginregistration__RegistrationStatus status = PLUGINREGISTRATION__REGISTRATION_STATUS__INIT;
-	_cleanup_free_ uint8_t *bytes = NULL;
 	struct world *w = *state;
-	struct verdict v = { 0 };
-	const struct kubelet_watched_options options = {
-		.socket = fakefs_join(w->fs, "gaudi-reg.sock"),
-		.resource = "habana.ai/gaudi",
-		.endpoint = "/var/lib/kubelet/device-plugins/plugin.sock",
-		.notified = on_notified,
-		.data = &v,
-	};
-	struct grpc_client_options call = {
-		.socket = options.socket,
-		.method = "/pluginregistration.Registration/GetInfo",
-		.timeout_ms = 1000,
-	};
 
-	assert_int_equal(kubelet_watched_new(w->loop, &options, &watched), 0);
-	assert_int_equal(grpc_client_start(w->loop, &call, on_info, &v, &info), 0);
-	fake_kubelet_run_until(w->kubelet, &v.n, 1);
-	assert_string_equal(v.name, "habana.ai/gaudi");
-	status.error = (char *)"no room";
-	assert_int_equal(kubelet_message_pack(&status.base, &bytes, &call.len), 0);
-	call.message = bytes;
-	call.method = "/pluginregistration.Registration/NotifyRegistrationStatus";
-	assert_int_equal(grpc_client_start(w->loop, &call, on_ignored, &v, &notify), 0);
-	fake_kubelet_run_until(w->kubelet, &v.n, 2);
-	assert_false(v.registered);
-	assert_string_equal(v.error, "no room");
-	run_for(w, 20);
+	kubelet_plugin_free(TAKE_PTR(w->plugin));
+	w->watched_as = "habana.ai/gaudi";
+	assert_int_equal(serve(w), 0);
+	assert_false(kubelet_plugin_has_peer(w->plugin));
+	call_watched(w, GET_INFO, NULL, 0);
+	assert_int_equal(w->error.status, GRPC_OK);
+	assert_string_equal(w->info->type, "DevicePlugin");
+	assert_string_equal(w->info->name, "habana.ai/gaudi");
+	assert_string_equal(w->info->endpoint, ""); /* the socket that was called */
+	assert_int_equal(w->info->n_supported_versions, 1);
+	assert_string_equal(w->info->supported_versions[0], "v1beta1");
+	call_watched(w, NOTIFY, "\x12\x07no room", 9);
+	assert_int_equal(w->error.status, GRPC_OK);
+	assert_int_equal(w->n_notified, 1);
+	assert_false(w->notified);
+	assert_string_equal(w->notified_error, "no room");
+	call_watched(w, NOTIFY, "\x08\x01", 2);
+	assert_int_equal(w->n_notified, 2);
+	assert_true(w->notified);
+	assert_string_equal(w->notified_error, "");
+	call_watched(w, NOTIFY, "\x08", 1);
+	assert_int_equal(w->error.status, GRPC_INVALID_ARGUMENT);
+	assert_int_equal(w->n_notified, 2);
+	/* And the plugin's own methods are at the same socket. */
+	call_watched(w, "/v1beta1.DevicePlugin/Allocate", "\x0a\xff", 2);
+	assert_int_equal(w->error.status, GRPC_INVALID_ARGUMENT);
+}
+
+static void a_plugin_that_is_not_watched_has_no_info(void **state)
+{
+	struct world *w = *state;
+
+	call_watched(w, GET_INFO, NULL, 0);
+	assert_int_equal(w->error.status, GRPC_UNIMPLEMENTED);
 }
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -486,6 +502,7 @@ static const struct CMUnitTest tests[] = {
 	test(shutdown_ends_the_stream_without_an_empty_list),
 	test(a_kubelet_that_restarts_is_registered_with_again),
 	test(the_plugin_watcher_is_answered),
+	test(a_plugin_that_is_not_watched_has_no_info),
 };
 
 UNIT_MAIN(tests)
