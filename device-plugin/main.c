@@ -11,7 +11,7 @@
 int main(int argc, char **argv)
 {
 	struct options options;
-	char why[256];
+	char why[640]; /* two paths and what to do */
 	int r;
 
 	log_init("gaudi-device-plugin", LOG_LEVEL_INFO, LOG_TEXT);

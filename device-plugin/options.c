@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/num.h"
+#include "config.h"
 #include "kubelet/message.h"
 #include "nearest.h"
 #include "options_table.h"
@@ -135,18 +136,35 @@ static bool is_word_with(const char *text, size_t n, const char *marks, bool upp
 	return true;
 }
 
-/* What Kubernetes calls an extended resource; it refuses others only when we register. */
+/* A DNS name: labels with dots between them. */
+static bool is_domain(const char *text, size_t n)
+{
+	while (n > 0) {
+		const char *dot = memchr(text, '.', n);
+		size_t label = dot ? (size_t)(dot - text) : n;
+
+		if (!is_word_with(text, label, "-", false))
+			return false;
+		if (!dot)
+			return true;
+		text += label + 1;
+		n -= label + 1;
+	}
+	return false;
+}
+
+/* What Kubernetes calls an extended resource; it would refuse others only when we register. */
 static int set_resource(struct options_parser *parser, char *field, const char *where, const char *value)
 {
+	static const char own[] = "kubernetes.io/";
 	const char *slash = strchr(value, '/');
 	size_t domain = slash ? (size_t)(slash - value) : 0, rest = slash ? strlen(slash + 1) : 0;
 
-	if (!is_word_with(value, domain, ".-", false) || !is_word_with(slash + 1, rest, "._-", true) ||
-	    rest > 63 || domain > 240 || strstr(value, ".."))
-		return options_wrong(parser, "%s: '%s' is not of the form example.com/name", where, value);
-	if (domain >= strlen("kubernetes.io") &&
-	    strncmp(slash - strlen("kubernetes.io"), "kubernetes.io", strlen("kubernetes.io")) == 0)
-		return options_wrong(parser, "%s: '%s': Kubernetes keeps kubernetes.io to itself", where,
+	if (!is_domain(value, domain) || !is_word_with(slash + 1, rest, "._-", true) || rest > 63 ||
+	    domain > 240)
+		return options_wrong(parser, "%s: '%.64s' is not of the form example.com/name", where, value);
+	if (strstr(value, own) || strncmp(value, "requests.", strlen("requests.")) == 0)
+		return options_wrong(parser, "%s: '%.64s': Kubernetes keeps such names to itself", where,
 				     value);
 	return set_text(parser, field, OPTIONS_RESOURCE_MAX, where, value);
 }
@@ -190,14 +208,14 @@ static int add_pattern(struct options_parser *parser, const char *where, const c
 	return 0;
 }
 
-/* Values that hold a comma are several: a variable of the environment can be set only once. */
+/* Outside of the file, commas part them: a variable of the environment can be set only once. */
 static int add_patterns(struct options_parser *parser, const char *where, const char *value)
 {
 	char one[OPTIONS_PATTERN_MAX];
 	int r = 0;
 
 	for (bool more = true; r == 0 && more;) {
-		size_t n = strcspn(value, ",");
+		size_t n = parser->place == PLACE_FILE ? strlen(value) : strcspn(value, ",");
 
 		more = value[n] == ',';
 		if (n >= sizeof(one))
@@ -300,6 +318,60 @@ static int parse_command(struct options_parser *parser, int argc, char **argv, c
 	return 0;
 }
 
+/* --- environment --------------------------------------------------------------- */
+
+/*
+ * What Kubernetes itself sets in every container of a namespace that has a
+ * Service called gaudi-device-plugin.
+ */
+static bool is_service_link(const char *rest)
+{
+	return strncmp(rest, "SERVICE_", strlen("SERVICE_")) == 0 ||
+	       strncmp(rest, "PORT_", strlen("PORT_")) == 0 || strcmp(rest, "PORT") == 0;
+}
+
+/* The option that a variable of ours names, or NULL. */
+static const struct option_def *find_variable(const char *variable)
+{
+	for (size_t i = 0; i < options_n; i++) {
+		char name[128];
+
+		environment_name(name, sizeof(name), options_table[i].name);
+		if ((options_table[i].places & PLACE_ENVIRONMENT) && strcmp(name, variable) == 0)
+			return &options_table[i];
+	}
+	return NULL;
+}
+
+static int parse_environment(struct options_parser *parser)
+{
+	const size_t prefix = strlen(OPTIONS_ENVIRONMENT);
+
+	options_enter(parser, PLACE_ENVIRONMENT);
+	for (char **entry = environ; entry && *entry; entry++) {
+		const char *equals = strchr(*entry, '=');
+		const struct option_def *def;
+		char name[128];
+		int r;
+
+		if (!equals || strncmp(*entry, OPTIONS_ENVIRONMENT, prefix) != 0)
+			continue;
+		(void)snprintf(name, sizeof(name), "%.*s", (int)(equals - *entry), *entry);
+		if (is_service_link(name + prefix))
+			continue;
+		def = find_variable(name);
+		if (!def)
+			return options_unknown(parser, name, name + prefix);
+		/* Templates leave a variable empty that they do not use. */
+		if (equals[1] == '\0')
+			continue;
+		r = options_set(parser, def, name, equals + 1);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 /* --- all of it ------------------------------------------------------------------ */
 
 /* Paths that nobody chose lie below the sysroot. */
@@ -322,6 +394,27 @@ static int apply_sysroot(struct options_parser *parser)
 	}
 	options->events = false;
 	return 0;
+}
+
+/* What is read later wins. */
+static int parse_places(struct options_parser *parser, int argc, char **argv)
+{
+	struct options *options = parser->options;
+	const char *config = getenv(OPTIONS_ENVIRONMENT "CONFIG");
+	char path[OPTIONS_PATH_MAX];
+	int r = 0;
+
+	if (!options->config[0] && config && *config)
+		r = options_set(parser, find_variable(OPTIONS_ENVIRONMENT "CONFIG"),
+				OPTIONS_ENVIRONMENT "CONFIG", config);
+	strcpy(path, options->config);
+	if (r == 0 && path[0])
+		r = config_read(parser, path);
+	if (r == 0)
+		r = parse_environment(parser);
+	if (r == 0)
+		r = parse_command(parser, argc, argv, NULL);
+	return r;
 }
 
 int options_parse(int argc, char **argv, struct options *options, char *why, size_t size)
@@ -347,7 +440,7 @@ int options_parse(int argc, char **argv, struct options *options, char *why, siz
 	r = parse_command(&parser, argc, argv, "config");
 	if (r < 0 || options->help || options->version)
 		return r;
-	r = parse_command(&parser, argc, argv, NULL);
+	r = parse_places(&parser, argc, argv);
 	if (r == 0)
 		r = apply_sysroot(&parser);
 	if (r < 0)

@@ -33,7 +33,7 @@ LIBS_p2p := -libverbs
 
 DIR_device-plugin := device-plugin
 USES_device-plugin := kubelet grpc sysfs base
-LIBS_device-plugin :=
+LIBS_device-plugin := -ljansson
 
 DIR_cni-rdma := cni-rdma
 USES_cni-rdma := kubelet grpc sysfs base
