@@ -370,8 +370,7 @@ static bool contains(const char *const *list, size_t n, const char *id)
 	return false;
 }
 
-/* Whether the kubelet may know nothing of the lease that is held now. */
-static bool device_is_doubtful(const struct device *device)
+bool core_is_doubtful(const struct device *device)
 {
 	return device->gaudi.has_lease && device->gaudi.state == LEASE_OWNED && !device->is_accounted &&
 	       (!device->is_allocated || device->is_older);
@@ -384,7 +383,7 @@ void core_allocate(struct core *core, const char *id, uint64_t now_ms)
 	if (!device)
 		return;
 	/* Held, and not by the pod that gets it now. */
-	device->is_older = device_is_doubtful(device);
+	device->is_older = core_is_doubtful(device);
 	device->is_allocated = true;
 	device->was_used = false;
 	device->allocated_ms = now_ms;
@@ -402,7 +401,7 @@ uint64_t core_ask_ms(const struct core *core, uint64_t now_ms)
 		const struct device *device = &core->device[i];
 		uint64_t wanted = UINT64_MAX;
 
-		if (device_is_doubtful(device))
+		if (core_is_doubtful(device))
 			wanted = device->is_strangers ? CORE_ASK_STRANGER_MS : CORE_ASK_DOUBT_MS;
 		else if (device->is_allocated && !device->was_used)
 			wanted = CORE_ASK_UNUSED_MS;
@@ -411,12 +410,6 @@ uint64_t core_ask_ms(const struct core *core, uint64_t now_ms)
 	if (every == UINT64_MAX)
 		return UINT64_MAX;
 	return passed < every ? every - passed : 0;
-}
-
-void core_asked(struct core *core, uint64_t now_ms)
-{
-	core->was_asked = true;
-	core->asked_ms = now_ms;
 }
 
 static void device_account(struct device *device, bool is_listed, size_t n_pods, uint64_t asked_ms,
@@ -434,7 +427,7 @@ static void device_account(struct device *device, bool is_listed, size_t n_pods,
 	}
 	if (is_listed && device->gaudi.state == LEASE_OWNED && !device->is_older)
 		device->is_accounted = true;
-	if (!device_is_doubtful(device)) {
+	if (!core_is_doubtful(device)) {
 		device->doubtful_ms = 0;
 		device->is_strangers = false;
 		return;
@@ -449,6 +442,8 @@ bool core_account(struct core *core, const char *const *ids, size_t n, size_t n_
 {
 	bool changed = false;
 
+	core->was_asked = true;
+	core->asked_ms = asked_ms;
 	for (size_t i = 0; i < core->n_device; i++) {
 		struct device *device = &core->device[i];
 		bool was = device->is_strangers;

@@ -110,12 +110,12 @@ void core_allocate(struct core *core, const char *id, uint64_t now_ms);
 /* In how many milliseconds the kubelet should be asked who holds what; UINT64_MAX: there is no need. */
 uint64_t core_ask_ms(const struct core *core, uint64_t now_ms);
 
-/* It is being asked. Its answer, if one comes, is for core_account(). */
-void core_asked(struct core *core, uint64_t now_ms);
+/* Whether the kubelet may know nothing of the lease that is held now. */
+bool core_is_doubtful(const struct device *device);
 
 /*
- * The kubelet has given these Gaudis to pods, of n_pods that it lists; it was
- * asked at asked_ms. True when the health of a device changed.
+ * The kubelet's answer: it has given these Gaudis to pods, of n_pods that it
+ * lists. It was asked at asked_ms. True when the health of a device changed.
  */
 bool core_account(struct core *core, const char *const *ids, size_t n, size_t n_pods, uint64_t asked_ms,
 		  uint64_t now_ms);

@@ -11,6 +11,7 @@
 #include "base/fileio.h"
 #include "base/log.h"
 #include "links.h"
+#include "pods.h"
 #include "registrar.h"
 #include "service.h"
 #include "table.h"
@@ -28,6 +29,7 @@ struct daemon {
 	struct core core;
 	struct links links;
 	struct watch *watch;
+	struct pods *pods;
 	struct loop_source *scan_timer;
 	int inotify_fd;
 	int inotify_watch; /* of the kubelet's directory; -1: none */
@@ -101,6 +103,15 @@ static void set_timer(struct daemon *daemon, uint64_t now_ms)
 	loop_timer_set(daemon->scan_timer, next > 1 ? next : 1);
 }
 
+static void publish(struct daemon *daemon)
+{
+	if (daemon->gaudi_registrar)
+		registrar_publish(daemon->gaudi_registrar);
+	if (daemon->nic_registrar)
+		registrar_publish(daemon->nic_registrar);
+	service_check_waits(&daemon->gaudi);
+}
+
 void daemon_scan(struct daemon *daemon)
 {
 	struct inventory *inv;
@@ -118,11 +129,9 @@ void daemon_scan(struct daemon *daemon)
 		    start_registrar(daemon, &daemon->nic, daemon->options->resource_nic,
 				    &daemon->nic_registrar) < 0)
 			log_error("out of memory");
-		if (daemon->gaudi_registrar)
-			registrar_publish(daemon->gaudi_registrar);
-		if (daemon->nic_registrar)
-			registrar_publish(daemon->nic_registrar);
-		service_check_waits(&daemon->gaudi);
+		publish(daemon);
+		if (daemon->pods)
+			pods_check(daemon->pods);
 	}
 	set_timer(daemon, now_ms);
 }
@@ -135,6 +144,11 @@ static void rescan(void *data)
 static void on_device_event(void *data)
 {
 	daemon_scan(data);
+}
+
+static void on_pods(void *data)
+{
+	publish(data);
 }
 
 static bool has_links(const char *id, void *data)
@@ -268,6 +282,21 @@ static void init_services(struct daemon *daemon)
 	service_init(&daemon->nic);
 }
 
+static int start_pods(struct daemon *daemon)
+{
+	const struct pods_options options = {
+		.socket = daemon->options->podresources,
+		.resource_gaudi = daemon->options->resource_gaudi,
+		.resource_nic = daemon->options->resource_nic,
+		.sysfs = &daemon->sysfs,
+		.core = &daemon->core,
+		.changed = on_pods,
+		.data = daemon,
+	};
+
+	return pods_new(daemon->loop, &options, &daemon->pods);
+}
+
 static int start_sources(struct daemon *daemon)
 {
 	int r;
@@ -325,8 +354,11 @@ int daemon_new(struct loop *loop, const struct options *options, struct daemon *
 	/* Before registering: the kubelet's first list is then a true one. */
 	daemon_scan(daemon);
 	r = start_registrar(daemon, &daemon->gaudi, options->resource_gaudi, &daemon->gaudi_registrar);
+	if (r == 0)
+		r = start_pods(daemon);
 	if (r < 0)
 		return log_error_errno(r, "cannot start");
+	pods_check(daemon->pods);
 	*ret = TAKE_PTR(daemon);
 	return 0;
 }
@@ -337,6 +369,7 @@ void daemon_free(struct daemon *daemon)
 		return;
 	registrar_free(daemon->gaudi_registrar);
 	registrar_free(daemon->nic_registrar);
+	pods_free(daemon->pods);
 	watch_free(daemon->watch);
 	loop_source_free(daemon->inotify);
 	closep(&daemon->inotify_fd);

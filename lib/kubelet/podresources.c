@@ -5,6 +5,7 @@
 #include <time.h>
 
 #define LIST_METHOD "/v1.PodResourcesLister/List"
+#define ALLOCATABLE_METHOD "/v1.PodResourcesLister/GetAllocatableResources"
 #define RATE_LIMIT_PAUSE_MS 100
 
 void podresources_devices_done(struct podresources_devices *devices)
@@ -159,25 +160,55 @@ int podresources_find_pod(const char *socket, unsigned timeout_ms, const char *n
 
 struct podresources_query {
 	struct grpc_client_call *call;
-	void (*done)(int r, const V1__ListPodResourcesResponse *list, const struct grpc_error *error,
-		     void *data);
+	const ProtobufCMessageDescriptor *type; /* of the answer */
+	/* One of them, by type. */
+	void (*listed)(int r, const V1__ListPodResourcesResponse *list, const struct grpc_error *error,
+		       void *data);
+	void (*allocatable)(int r, const V1__AllocatableResourcesResponse *answer,
+			    const struct grpc_error *error, void *data);
 	void *data;
 };
 
-static void on_listed(const struct grpc_result *result, void *data)
+static void on_answer(const struct grpc_result *result, void *data)
 {
-	_cleanup_message_ V1__ListPodResourcesResponse *list = NULL;
+	_cleanup_message_ ProtobufCMessage *answer = NULL;
 	struct podresources_query *query = data;
 	struct grpc_error error = result->error;
 	int r = result->r;
 
 	if (r == 0) {
-		r = kubelet_message_unpack(&v1__list_pod_resources_response__descriptor, result->message,
-					   result->len, (ProtobufCMessage **)&list);
+		r = kubelet_message_unpack(query->type, result->message, result->len, &answer);
 		if (r < 0)
-			grpc_error_set(&error, GRPC_INTERNAL, "the answer is no ListPodResourcesResponse");
+			grpc_error_set(&error, GRPC_INTERNAL, "the answer is no %s", query->type->short_name);
 	}
-	query->done(r, list, &error, query->data);
+	/* The query may be freed in there. */
+	if (query->listed)
+		query->listed(r, (const V1__ListPodResourcesResponse *)answer, &error, query->data);
+	else
+		query->allocatable(r, (const V1__AllocatableResourcesResponse *)answer, &error, query->data);
+}
+
+/* Starts a copy of query. */
+static int query_start(struct loop *loop, const char *socket, const char *method, unsigned timeout_ms,
+		       const struct podresources_query *query, struct podresources_query **ret)
+{
+	const struct grpc_client_options options = {
+		.socket = socket,
+		.method = method,
+		.message_max = PODRESOURCES_MESSAGE_MAX,
+		.timeout_ms = timeout_ms ? timeout_ms : PODRESOURCES_TIMEOUT_MS,
+	};
+	_cleanup_(podresources_query_freep) struct podresources_query *started = malloc(sizeof(*started));
+	int r;
+
+	if (!started)
+		return -ENOMEM;
+	*started = *query;
+	r = grpc_client_start(loop, &options, on_answer, started, &started->call);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(started);
+	return 0;
 }
 
 int podresources_query(struct loop *loop, const char *socket, unsigned timeout_ms,
@@ -185,26 +216,23 @@ int podresources_query(struct loop *loop, const char *socket, unsigned timeout_m
 				    const struct grpc_error *error, void *data),
 		       void *data, struct podresources_query **ret)
 {
-	const struct grpc_client_options options = {
-		.socket = socket,
-		.method = LIST_METHOD,
-		.message_max = PODRESOURCES_MESSAGE_MAX,
-		.timeout_ms = timeout_ms ? timeout_ms : PODRESOURCES_TIMEOUT_MS,
-	};
-	struct podresources_query *query = calloc(1, sizeof(*query));
-	int r;
+	const struct podresources_query query = { .type = &v1__list_pod_resources_response__descriptor,
+						  .listed = done,
+						  .data = data };
 
-	if (!query)
-		return -ENOMEM;
-	query->done = done;
-	query->data = data;
-	r = grpc_client_start(loop, &options, on_listed, query, &query->call);
-	if (r < 0) {
-		free(query);
-		return r;
-	}
-	*ret = query;
-	return 0;
+	return query_start(loop, socket, LIST_METHOD, timeout_ms, &query, ret);
+}
+
+int podresources_query_allocatable(struct loop *loop, const char *socket, unsigned timeout_ms,
+				   void (*done)(int r, const V1__AllocatableResourcesResponse *answer,
+						const struct grpc_error *error, void *data),
+				   void *data, struct podresources_query **ret)
+{
+	const struct podresources_query query = { .type = &v1__allocatable_resources_response__descriptor,
+						  .allocatable = done,
+						  .data = data };
+
+	return query_start(loop, socket, ALLOCATABLE_METHOD, timeout_ms, &query, ret);
 }
 
 void podresources_query_free(struct podresources_query *query)

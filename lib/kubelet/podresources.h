@@ -53,6 +53,12 @@ int podresources_query(struct loop *loop, const char *socket, unsigned timeout_m
 		       void (*done)(int r, const V1__ListPodResourcesResponse *list,
 				    const struct grpc_error *error, void *data),
 		       void *data, struct podresources_query **ret);
+
+/* The same for GetAllocatableResources: all devices of all plugins, whoever has them. */
+int podresources_query_allocatable(struct loop *loop, const char *socket, unsigned timeout_ms,
+				   void (*done)(int r, const V1__AllocatableResourcesResponse *answer,
+						const struct grpc_error *error, void *data),
+				   void *data, struct podresources_query **ret);
 void podresources_query_free(struct podresources_query *query);
 DEFINE_CLEANUP(struct podresources_query *, podresources_query_free)
 

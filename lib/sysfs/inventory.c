@@ -113,6 +113,19 @@ static void read_lease(const struct sysfs_root *root, const char *dir, struct ga
 		gaudi->reason[0] = '\0';
 }
 
+void inventory_read_holder(const struct sysfs_root *root, const struct gaudi *gaudi, char *buf, size_t size)
+{
+	char pid[16] = "", owner[SYSFS_LINE_MAX] = "";
+	bool has_pid, has_owner;
+
+	has_pid =
+		sysfs_read(root, pid, sizeof(pid), "class/accel/accel%u/device/owner_pid", gaudi->minor) > 0;
+	has_owner =
+		sysfs_read(root, owner, sizeof(owner), "class/accel/accel%u/device/owner", gaudi->minor) > 0;
+	(void)snprintf(buf, size, "%s%s%s%s", has_pid ? "process " : "", has_pid ? pid : "",
+		       has_pid && has_owner ? " in " : "", has_owner ? owner : "");
+}
+
 /* Which driver serves the accel device, as far as it is one of ours; false otherwise. */
 static bool find_driver(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi)
 {

@@ -87,6 +87,13 @@ DEFINE_CLEANUP(struct inventory *, inventory_free)
  */
 int inventory_scan(const struct sysfs_root *root, struct inventory **ret);
 
+/*
+ * Who holds the lease, in words ("process 77 in netns:[4026532000]"), as far as
+ * the driver tells us: "" for want of rights, or when it is not held. It waits
+ * for the driver's lock, so it is for the rare case that asks. buf is always written.
+ */
+void inventory_read_holder(const struct sysfs_root *root, const struct gaudi *gaudi, char *buf, size_t size);
+
 /* By Device ID, by PCI address; NULL when there is none. Valid as long as inv. */
 const struct gaudi *inventory_find_gaudi(const struct inventory *inv, const char *id);
 const struct nic *inventory_find_nic(const struct inventory *inv, const char *pci);

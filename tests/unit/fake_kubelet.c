@@ -27,6 +27,8 @@ struct fake_kubelet {
 	struct loop_source *timer; /* frees a watch that is over; begins one */
 	uint8_t *list;
 	size_t list_len;
+	uint8_t *allocatable; /* NULL: not implemented */
+	size_t allocatable_len;
 	unsigned n_busy;
 };
 
@@ -206,11 +208,35 @@ void fake_kubelet_set_pods(struct fake_kubelet *kubelet, const V1__ListPodResour
 	assert_int_equal(kubelet_message_pack(&list->base, &kubelet->list, &kubelet->list_len), 0);
 }
 
+static void on_allocatable(struct grpc_call *call, const uint8_t *message, size_t len, void *data)
+{
+	struct fake_kubelet *k = data;
+
+	(void)message;
+	(void)len;
+	k->view.n_allocatable++;
+	if (k->allocatable)
+		grpc_call_reply(call, k->allocatable, k->allocatable_len);
+	else
+		grpc_call_fail(call, GRPC_UNIMPLEMENTED, "unknown method");
+}
+
+void fake_kubelet_set_allocatable(struct fake_kubelet *kubelet,
+				  const V1__AllocatableResourcesResponse *answer)
+{
+	free(kubelet->allocatable);
+	assert_int_equal(
+		kubelet_message_pack(&answer->base, &kubelet->allocatable, &kubelet->allocatable_len), 0);
+}
+
 /* --- life ------------------------------------------------------------------- */
 
 static const struct grpc_method registration_methods[] = { { "/v1beta1.Registration/Register",
 							     on_register } };
-static const struct grpc_method pods_methods[] = { { "/v1.PodResourcesLister/List", on_pods } };
+static const struct grpc_method pods_methods[] = {
+	{ "/v1.PodResourcesLister/List", on_pods },
+	{ "/v1.PodResourcesLister/GetAllocatableResources", on_allocatable },
+};
 
 struct fake_kubelet *fake_kubelet_new(struct loop *loop, const char *dir)
 {
@@ -246,6 +272,7 @@ void fake_kubelet_free(struct fake_kubelet *kubelet)
 	loop_source_free(kubelet->timer);
 	kubelet_message_free((ProtobufCMessage *)kubelet->view.devices);
 	free(kubelet->list);
+	free(kubelet->allocatable);
 	free(kubelet);
 }
 

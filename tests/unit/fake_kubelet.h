@@ -25,6 +25,7 @@ struct fake_kubelet_view {
 	struct grpc_error stream_error;		/* how the last one ended */
 	V1beta1__ListAndWatchResponse *devices; /* the latest list, NULL before the first */
 	unsigned n_listed;			/* calls of PodResources List */
+	unsigned n_allocatable;			/* of GetAllocatableResources */
 };
 
 /* Serves dir/kubelet.sock and dir/pods.sock. */
@@ -41,6 +42,10 @@ void fake_kubelet_refuse(struct fake_kubelet *kubelet, enum grpc_status status, 
 /* What List answers: list (only read), after n_busy times RESOURCE_EXHAUSTED. */
 void fake_kubelet_set_pods(struct fake_kubelet *kubelet, const V1__ListPodResourcesResponse *list,
 			   unsigned n_busy);
+
+/* What GetAllocatableResources answers; without this call it is not implemented, as by an old kubelet. */
+void fake_kubelet_set_allocatable(struct fake_kubelet *kubelet,
+				  const V1__AllocatableResourcesResponse *answer);
 
 /* Ends the ListAndWatch stream from the kubelet's side. */
 void fake_kubelet_stop_watching(struct fake_kubelet *kubelet);
