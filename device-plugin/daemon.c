@@ -5,11 +5,10 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/inotify.h>
 
 #include "base/fileio.h"
 #include "base/log.h"
+#include "dirwatch.h"
 #include "links.h"
 #include "pods.h"
 #include "registrar.h"
@@ -31,15 +30,12 @@ struct daemon {
 	struct watch *watch;
 	struct pods *pods;
 	struct loop_source *scan_timer;
-	int inotify_fd;
-	int inotify_watch; /* of the kubelet's directory; -1: none */
-	struct loop_source *inotify;
+	struct dirwatch *dirs; /* the kubelet's */
 	struct service gaudi, nic;
 	struct registrar *gaudi_registrar, *nic_registrar;
 	char pairs_path[OPTIONS_PATH_MAX + sizeof(PAIRS_FILE) + 1];
 	bool pairs_saved;
 	int scan_error, links_error, pairs_error; /* said already; 0: none */
-	bool said_no_directory;
 };
 
 /* A failure that lasts is said once, and its end too. */
@@ -86,9 +82,17 @@ static void update_links(struct daemon *daemon)
 static int start_registrar(struct daemon *daemon, struct service *service, const char *resource,
 			   struct registrar **ret)
 {
+	const struct registrar_options options = {
+		.kubelet_dir = daemon->options->kubelet_dir,
+		.registry_dir = daemon->options->registry_dir,
+		.registration = daemon->options->registration,
+		.resource = resource,
+		.service = service,
+	};
+
 	if (*ret)
 		return 0;
-	return registrar_new(daemon->loop, daemon->options->kubelet_dir, resource, service, ret);
+	return registrar_new(daemon->loop, &options, ret);
 }
 
 static void set_timer(struct daemon *daemon, uint64_t now_ms)
@@ -98,7 +102,7 @@ static void set_timer(struct daemon *daemon, uint64_t now_ms)
 	next = next < daemon->options->rescan_ms ? next : daemon->options->rescan_ms;
 	if (!list_is_empty(&daemon->gaudi.waits) && next > RESCAN_WAITING_MS)
 		next = RESCAN_WAITING_MS;
-	if (daemon->inotify_watch < 0 && next > RESCAN_NO_DIRECTORY_MS)
+	if (!dirwatch_has_any(daemon->dirs) && next > RESCAN_NO_DIRECTORY_MS)
 		next = RESCAN_NO_DIRECTORY_MS;
 	loop_timer_set(daemon->scan_timer, next > 1 ? next : 1);
 }
@@ -159,7 +163,7 @@ static bool has_links(const char *id, void *data)
 	return device && !daemon->links.is_broken && links_has(&daemon->links, id, device->gaudi.minor);
 }
 
-/* --- the kubelet's directory ----------------------------------------------- */
+/* --- the kubelet's directories ---------------------------------------------- */
 
 static void check_registrars(struct daemon *daemon)
 {
@@ -169,50 +173,39 @@ static void check_registrars(struct daemon *daemon)
 		registrar_check(daemon->nic_registrar);
 }
 
-/* Watches the directory if it is not watched; it may come late, or be replaced. */
-static void watch_directory(struct daemon *daemon)
-{
-	const char *dir = daemon->options->kubelet_dir;
-
-	if (daemon->inotify_watch >= 0)
-		return;
-	daemon->inotify_watch =
-		inotify_add_watch(daemon->inotify_fd, dir,
-				  IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_ATTRIB |
-					  IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR);
-	if (daemon->inotify_watch >= 0) {
-		daemon->said_no_directory = false;
-		registrar_sweep(dir);
-		return;
-	}
-	if (!daemon->said_no_directory)
-		(void)log_warning_errno(errno, "%s: cannot watch the kubelet's directory, waiting for it",
-					dir);
-	daemon->said_no_directory = true;
-}
-
-static int on_directory_event(int fd, uint32_t events, void *data)
+static void on_directory_changed(void *data)
 {
 	struct daemon *daemon = data;
-	char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-	ssize_t n;
 
-	(void)events;
-	while ((n = read(fd, buf, sizeof(buf))) > 0) {
-		for (char *p = buf; p < buf + n;) {
-			const struct inotify_event *event = (const struct inotify_event *)p;
-
-			if (event->wd == daemon->inotify_watch &&
-			    (event->mask & (IN_MOVE_SELF | IN_DELETE_SELF)))
-				(void)inotify_rm_watch(fd, event->wd);
-			if (event->wd == daemon->inotify_watch &&
-			    (event->mask & (IN_MOVE_SELF | IN_DELETE_SELF | IN_IGNORED)))
-				daemon->inotify_watch = -1;
-			p += sizeof(*event) + event->len;
-		}
-	}
-	watch_directory(daemon);
 	check_registrars(daemon);
+	set_timer(daemon, loop_now_ms()); /* they may be gone */
+}
+
+static void on_directory_appeared(const char *dir, void *data)
+{
+	(void)data;
+	registrar_sweep(dir);
+}
+
+static int watch_directories(struct daemon *daemon)
+{
+	const enum options_registration how = daemon->options->registration;
+	struct dirwatch_options options = {
+		.appeared = on_directory_appeared,
+		.changed = on_directory_changed,
+		.data = daemon,
+	};
+	size_t n = 0;
+	int r;
+
+	if (how != REGISTRATION_WATCHER)
+		options.dirs[n++] = daemon->options->kubelet_dir;
+	if (how != REGISTRATION_REGISTER)
+		options.dirs[n++] = daemon->options->registry_dir;
+	r = dirwatch_new(daemon->loop, &options, &daemon->dirs);
+	if (r < 0)
+		return log_error_errno(r, "cannot watch files (is fs.inotify.max_user_instances used up?)");
+	dirwatch_look(daemon->dirs);
 	return 0;
 }
 
@@ -220,7 +213,7 @@ static int on_scan_timer(void *data)
 {
 	struct daemon *daemon = data;
 
-	watch_directory(daemon);
+	dirwatch_look(daemon->dirs);
 	check_registrars(daemon);
 	daemon_scan(daemon);
 	return 0;
@@ -304,14 +297,9 @@ static int start_sources(struct daemon *daemon)
 	r = loop_add_timer(daemon->loop, on_scan_timer, daemon, &daemon->scan_timer);
 	if (r < 0)
 		return log_error_errno(r, "cannot set up a timer");
-	daemon->inotify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-	if (daemon->inotify_fd < 0)
-		return log_error_errno(negative_errno(),
-				       "cannot watch files (is fs.inotify.max_user_instances used up?)");
-	r = loop_add_fd(daemon->loop, daemon->inotify_fd, EPOLLIN, on_directory_event, daemon,
-			&daemon->inotify);
+	r = watch_directories(daemon);
 	if (r < 0)
-		return log_error_errno(r, "cannot watch files");
+		return r;
 	if (!daemon->options->events)
 		return 0;
 	r = watch_new(daemon->loop, on_device_event, daemon, &daemon->watch);
@@ -332,8 +320,7 @@ int daemon_new(struct loop *loop, const struct options *options, struct daemon *
 		return log_error_errno(-ENOMEM, "cannot start");
 	daemon->loop = loop;
 	daemon->options = options;
-	daemon->sysfs.fd = daemon->links.dir_fd = daemon->inotify_fd = -EBADF;
-	daemon->inotify_watch = -1;
+	daemon->sysfs.fd = daemon->links.dir_fd = -EBADF;
 	init_services(daemon);
 	(void)snprintf(daemon->pairs_path, sizeof(daemon->pairs_path), "%s/%s", options->state_dir,
 		       PAIRS_FILE);
@@ -350,7 +337,6 @@ int daemon_new(struct loop *loop, const struct options *options, struct daemon *
 	r = start_sources(daemon);
 	if (r < 0)
 		return r;
-	watch_directory(daemon);
 	/* Before registering: the kubelet's first list is then a true one. */
 	daemon_scan(daemon);
 	r = start_registrar(daemon, &daemon->gaudi, options->resource_gaudi, &daemon->gaudi_registrar);
@@ -371,8 +357,7 @@ void daemon_free(struct daemon *daemon)
 	registrar_free(daemon->nic_registrar);
 	pods_free(daemon->pods);
 	watch_free(daemon->watch);
-	loop_source_free(daemon->inotify);
-	closep(&daemon->inotify_fd);
+	dirwatch_free(daemon->dirs);
 	loop_source_free(daemon->scan_timer);
 	links_done(&daemon->links);
 	core_done(&daemon->core);

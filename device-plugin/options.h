@@ -22,7 +22,7 @@
 
 /* How the kubelet hears of us. */
 enum options_registration {
-	REGISTRATION_AUTO, /* Register while the kubelet has a socket for it, else as a watched plugin */
+	REGISTRATION_AUTO, /* Register where there is a folder for it, else as a watched plugin */
 	REGISTRATION_REGISTER,
 	REGISTRATION_WATCHER,
 };

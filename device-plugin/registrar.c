@@ -18,6 +18,14 @@
 #define REGISTER_TIMEOUT_MS 10000
 /* A kubelet that accepted the registration asks for the devices at once. */
 #define STREAM_TIMEOUT_MS 10000
+/*
+ * Watched: a kubelet that is there looks once a second, one that restarts finds the
+ * socket by itself, and one that failed tries again by itself, ever more slowly.
+ */
+#define OFFER_MIN_MS 3000
+#define OFFER_MAX_MS 60000
+
+#define SOCKET_PATH_MAX sizeof(((struct sockaddr_un *)0)->sun_path)
 
 enum state {
 	STATE_WAITING, /* for the kubelet */
@@ -27,25 +35,32 @@ enum state {
 
 struct registrar {
 	struct loop *loop;
-	const char *kubelet_dir;
-	const char *resource;
-	struct service *service;
+	struct registrar_options options;
+	enum options_registration way; /* taken now: REGISTER or WATCHER */
+	bool way_is_proven;	       /* it registered once */
 	enum state state;
 	struct kubelet_plugin *plugin;
 	struct grpc_client_call *call;
 	struct loop_source *timer; /* begins anew */
 	unsigned retry_ms;
+	bool offer_is_due; /* watched: the timer is not to spare a kubelet that is connected */
 	unsigned n_streams;
 	struct stat kubelet; /* its socket when we registered */
-	char endpoint[64];
+	char socket[SOCKET_PATH_MAX];
 	unsigned sequence;
 	bool said_waiting; /* each said once per absence */
 	bool said_failure;
 };
 
-static int kubelet_path(const struct registrar *registrar, char *path, size_t size, const char *name)
+static const char *folder(const struct registrar *registrar)
 {
-	int n = snprintf(path, size, "%s/%s", registrar->kubelet_dir, name);
+	return registrar->way == REGISTRATION_WATCHER ? registrar->options.registry_dir
+						      : registrar->options.kubelet_dir;
+}
+
+static int path_in(const char *dir, const char *name, char *path, size_t size)
+{
+	int n = snprintf(path, size, "%s/%s", dir, name);
 
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
@@ -62,13 +77,16 @@ static void stop(struct registrar *registrar)
 /* Later, because a plugin cannot be freed from inside its own callbacks; and not in a tight circle. */
 static void begin_later(struct registrar *registrar)
 {
+	if (registrar->retry_ms > RETRY_MAX_MS)
+		registrar->retry_ms = RETRY_MAX_MS;
 	loop_timer_set(registrar->timer, registrar->retry_ms);
-	registrar->retry_ms = registrar->retry_ms * 2 < RETRY_MAX_MS ? registrar->retry_ms * 2 : RETRY_MAX_MS;
+	registrar->retry_ms *= 2;
 }
 
 static void begin_soon(struct registrar *registrar)
 {
 	registrar->retry_ms = RETRY_MIN_MS;
+	registrar->offer_is_due = true;
 	loop_timer_set(registrar->timer, 0);
 }
 
@@ -76,7 +94,7 @@ static void fail_and_retry(struct registrar *registrar, int r, const char *text)
 {
 	if (!registrar->said_failure)
 		log_warning("%s: cannot register with the kubelet (%s), trying again: %s",
-			    registrar->resource, registrar->kubelet_dir, text ? text : strerror(-r));
+			    registrar->options.resource, folder(registrar), text ? text : strerror(-r));
 	registrar->said_failure = true;
 	stop(registrar);
 	begin_later(registrar);
@@ -85,12 +103,94 @@ static void fail_and_retry(struct registrar *registrar, int r, const char *text)
 static void wait_for_kubelet(struct registrar *registrar, int r)
 {
 	if (!registrar->said_waiting)
-		log_info("%s: the kubelet is not there yet (%s/%s: %s), waiting for it", registrar->resource,
-			 registrar->kubelet_dir, KUBELET_SOCKET_NAME, strerror(-r));
+		log_info("%s: the kubelet is not there yet (%s: %s), waiting for it",
+			 registrar->options.resource, folder(registrar), strerror(-r));
 	registrar->said_waiting = true;
 	stop(registrar);
 	begin_later(registrar);
 }
+
+static void registered(struct registrar *registrar)
+{
+	log_info("%s: registered with the kubelet (%s)", registrar->options.resource, registrar->socket);
+	registrar->state = STATE_REGISTERED;
+	registrar->way_is_proven = true;
+	registrar->said_waiting = registrar->said_failure = false;
+}
+
+/* --- serving --------------------------------------------------------------- */
+
+static void on_watchers(unsigned n, void *data)
+{
+	struct registrar *registrar = data;
+	unsigned before = registrar->n_streams;
+
+	registrar->n_streams = n;
+	if (n > 0) {
+		if (registrar->state == STATE_REGISTERED || registrar->way == REGISTRATION_WATCHER)
+			loop_timer_cancel(registrar->timer);
+		return;
+	}
+	if (before == 0)
+		return;
+	if (registrar->way == REGISTRATION_REGISTER) {
+		log_info("%s: the kubelet has ended the stream of devices, registering again",
+			 registrar->options.resource);
+		begin_soon(registrar);
+		return;
+	}
+	log_info("%s: the kubelet has ended the stream of devices; it finds %s when it starts again",
+		 registrar->options.resource, registrar->socket);
+	registrar->state = STATE_WAITING;
+	registrar->retry_ms = OFFER_MIN_MS;
+	loop_timer_set(registrar->timer, registrar->retry_ms);
+}
+
+static void on_notified(bool ok, const char *error, void *data)
+{
+	struct registrar *registrar = data;
+
+	if (ok) {
+		registered(registrar);
+		return;
+	}
+	if (!registrar->said_failure)
+		log_warning("%s: the kubelet does not register %s: %s", registrar->options.resource,
+			    registrar->socket, error[0] ? error : "no reason given");
+	registrar->said_failure = true;
+}
+
+static int serve(struct registrar *registrar, const char *name)
+{
+	struct kubelet_plugin_options options = {
+		.socket = registrar->socket,
+		.pre_start_required = true,
+		.preferred_available = true,
+		.watched_as = registrar->way == REGISTRATION_WATCHER ? registrar->options.resource : NULL,
+		.ops = &service_ops,
+		.data = registrar->options.service,
+	};
+	int r;
+
+	r = path_in(folder(registrar), name, registrar->socket, sizeof(registrar->socket));
+	if (r < 0)
+		return r;
+	r = kubelet_plugin_new(registrar->loop, &options, &registrar->plugin);
+	return r < 0 ? r : service_publish(registrar->options.service, registrar->plugin);
+}
+
+static void serving_failed(struct registrar *registrar, int r)
+{
+	const char *text = NULL;
+
+	if (r == -ENAMETOOLONG)
+		text = "the directory's name is too long for a Unix socket (107 bytes with the name)";
+	else if (r == -EADDRINUSE)
+		text = "another plugin serves there";
+	fail_and_retry(registrar, r, text);
+}
+
+/* --- Register -------------------------------------------------------------- */
 
 static void on_registered(const struct grpc_result *result, void *data)
 {
@@ -105,93 +205,53 @@ static void on_registered(const struct grpc_result *result, void *data)
 		fail_and_retry(registrar, result->r, result->error.text);
 		return;
 	}
-	log_info("%s: registered with the kubelet (%s)", registrar->resource, registrar->endpoint);
-	registrar->state = STATE_REGISTERED;
-	registrar->said_waiting = registrar->said_failure = false;
+	registered(registrar);
 	registrar->retry_ms = RETRY_MIN_MS;
 	grpc_client_call_free(TAKE_PTR(registrar->call));
 	if (registrar->n_streams == 0)
 		loop_timer_set(registrar->timer, STREAM_TIMEOUT_MS);
 }
 
-static void on_watchers(unsigned n, void *data)
-{
-	struct registrar *registrar = data;
-	unsigned before = registrar->n_streams;
-
-	registrar->n_streams = n;
-	if (n > 0 && registrar->state == STATE_REGISTERED) {
-		loop_timer_cancel(registrar->timer);
-	} else if (n == 0 && before > 0) {
-		log_info("%s: the kubelet has ended the stream of devices, registering again",
-			 registrar->resource);
-		begin_soon(registrar);
-	}
-}
-
 /* A name no socket of ours had before: in a container, process ids repeat. */
-static void endpoint_name(struct registrar *registrar)
+static void fresh_name(struct registrar *registrar, char *name, size_t size)
 {
-	const char *slash = strrchr(registrar->resource, '/');
+	const char *slash = strrchr(registrar->options.resource, '/');
 	struct timespec now;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
-	(void)snprintf(registrar->endpoint, sizeof(registrar->endpoint),
-		       REGISTRAR_PREFIX "%.16s-%llx-%u.sock", slash ? slash + 1 : registrar->resource,
+	(void)snprintf(name, size, REGISTRAR_PREFIX "%.16s-%llx-%u.sock",
+		       slash ? slash + 1 : registrar->options.resource,
 		       (unsigned long long)now.tv_sec * 1000 + (unsigned long long)now.tv_nsec / 1000000,
 		       ++registrar->sequence);
 }
 
-static int serve(struct registrar *registrar)
+static void begin_register(struct registrar *registrar)
 {
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	struct kubelet_plugin_options options = {
-		.socket = path,
-		.pre_start_required = true,
-		.preferred_available = true,
-		.ops = &service_ops,
-		.data = registrar->service,
-	};
-	int r;
-
-	endpoint_name(registrar);
-	r = kubelet_path(registrar, path, sizeof(path), registrar->endpoint);
-	if (r < 0)
-		return r;
-	r = kubelet_plugin_new(registrar->loop, &options, &registrar->plugin);
-	return r < 0 ? r : service_publish(registrar->service, registrar->plugin);
-}
-
-static int on_begin(void *data)
-{
-	struct registrar *registrar = data;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char path[SOCKET_PATH_MAX], name[64];
 	struct kubelet_registration registration = {
 		.kubelet_socket = path,
-		.endpoint = registrar->endpoint,
-		.resource = registrar->resource,
+		.endpoint = name,
+		.resource = registrar->options.resource,
 		.pre_start_required = true,
 		.preferred_available = true,
 		.timeout_ms = REGISTER_TIMEOUT_MS,
 	};
 	int r;
 
-	stop(registrar);
-	r = kubelet_path(registrar, path, sizeof(path), KUBELET_SOCKET_NAME);
+	r = path_in(registrar->options.kubelet_dir, KUBELET_SOCKET_NAME, path, sizeof(path));
 	if (r < 0) {
-		fail_and_retry(
-			registrar, r,
-			"the directory's name is too long for a Unix socket (107 bytes with the name)");
-		return 0;
+		serving_failed(registrar, r);
+		return;
 	}
 	if (stat(path, &registrar->kubelet) < 0) {
 		wait_for_kubelet(registrar, negative_errno());
-		return 0;
+		return;
 	}
-	r = serve(registrar);
+	fresh_name(registrar, name, sizeof(name));
+	r = serve(registrar, name);
 	if (r < 0) {
-		fail_and_retry(registrar, r, NULL);
-		return 0;
+		serving_failed(registrar, r);
+		return;
 	}
 	r = kubelet_register(registrar->loop, &registration, on_registered, registrar, &registrar->call);
 	if (r == -ENOENT || r == -ECONNREFUSED)
@@ -200,29 +260,91 @@ static int on_begin(void *data)
 		fail_and_retry(registrar, r, NULL);
 	else
 		registrar->state = STATE_REGISTERING;
+}
+
+/* --- watcher ----------------------------------------------------------------- */
+
+static void begin_watched(struct registrar *registrar)
+{
+	const char *name = registrar->options.service->kind == SERVICE_GAUDI
+				   ? REGISTRAR_PREFIX "gaudi-reg.sock"
+				   : REGISTRAR_PREFIX "rdma-reg.sock";
+	int r;
+
+	r = serve(registrar, name);
+	if (r == -ENOENT) {
+		wait_for_kubelet(registrar, r);
+		return;
+	}
+	if (r < 0) {
+		serving_failed(registrar, r);
+		return;
+	}
+	if (!registrar->said_waiting)
+		log_info("%s: waiting for the kubelet's plugin watcher (%s)", registrar->options.resource,
+			 registrar->socket);
+	registrar->said_waiting = true;
+	registrar->state = STATE_REGISTERING;
+	if (registrar->retry_ms < OFFER_MIN_MS)
+		registrar->retry_ms = OFFER_MIN_MS;
+	loop_timer_set(registrar->timer, registrar->retry_ms);
+	registrar->retry_ms = registrar->retry_ms * 2 < OFFER_MAX_MS ? registrar->retry_ms * 2 : OFFER_MAX_MS;
+}
+
+/* --- both ------------------------------------------------------------------ */
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static void choose_way(struct registrar *registrar)
+{
+	if (registrar->options.registration != REGISTRATION_AUTO)
+		registrar->way = registrar->options.registration;
+	else if (!registrar->way_is_proven)
+		registrar->way = !is_folder(registrar->options.kubelet_dir) &&
+						 is_folder(registrar->options.registry_dir)
+					 ? REGISTRATION_WATCHER
+					 : REGISTRATION_REGISTER;
+}
+
+static int on_begin(void *data)
+{
+	struct registrar *registrar = data;
+
+	/* A kubelet that is connected is perhaps just registering us. */
+	if (registrar->way == REGISTRATION_WATCHER && registrar->plugin && !registrar->offer_is_due &&
+	    kubelet_plugin_has_peer(registrar->plugin)) {
+		loop_timer_set(registrar->timer, OFFER_MIN_MS);
+		return 0;
+	}
+	registrar->offer_is_due = false;
+	stop(registrar);
+	choose_way(registrar);
+	if (registrar->way == REGISTRATION_WATCHER)
+		begin_watched(registrar);
+	else
+		begin_register(registrar);
 	return 0;
 }
 
-int registrar_new(struct loop *loop, const char *kubelet_dir, const char *resource, struct service *service,
-		  struct registrar **ret)
+int registrar_new(struct loop *loop, const struct registrar_options *options, struct registrar **ret)
 {
 	_cleanup_(registrar_freep) struct registrar *registrar = calloc(1, sizeof(*registrar));
 	int r;
 
 	if (!registrar)
 		return -ENOMEM;
-	*registrar = (struct registrar){
-		.loop = loop,
-		.kubelet_dir = kubelet_dir,
-		.resource = resource,
-		.service = service,
-		.retry_ms = RETRY_MIN_MS,
-	};
+	*registrar = (struct registrar){ .loop = loop, .options = *options, .retry_ms = RETRY_MIN_MS };
 	r = loop_add_timer(loop, on_begin, registrar, &registrar->timer);
 	if (r < 0)
 		return r;
-	service->watchers = on_watchers;
-	service->watchers_data = registrar;
+	options->service->watchers = on_watchers;
+	options->service->notified = on_notified;
+	options->service->registrar = registrar;
 	loop_timer_set(registrar->timer, 0);
 	*ret = TAKE_PTR(registrar);
 	return 0;
@@ -235,16 +357,18 @@ void registrar_free(struct registrar *registrar)
 	if (registrar->timer)
 		stop(registrar);
 	loop_source_free(registrar->timer);
-	registrar->service->watchers = NULL;
+	registrar->options.service->watchers = NULL;
+	registrar->options.service->notified = NULL;
 	free(registrar);
 }
 
 void registrar_publish(struct registrar *registrar)
 {
-	int r = registrar->plugin ? service_publish(registrar->service, registrar->plugin) : 0;
+	int r = registrar->plugin ? service_publish(registrar->options.service, registrar->plugin) : 0;
 
 	if (r < 0)
-		log_warning_errno(r, "%s: cannot send the devices to the kubelet", registrar->resource);
+		log_warning_errno(r, "%s: cannot send the devices to the kubelet",
+				  registrar->options.resource);
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -256,26 +380,25 @@ static bool same_file(const struct stat *a, const struct stat *b)
 
 void registrar_check(struct registrar *registrar)
 {
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char path[SOCKET_PATH_MAX];
 	struct stat now;
 
-	if (kubelet_path(registrar, path, sizeof(path), KUBELET_SOCKET_NAME) < 0)
-		return;
-	if (stat(path, &now) < 0) {
+	if (registrar->way == REGISTRATION_REGISTER) {
 		/* Registered, and its socket is gone: the stream's end will say so, if it is true. */
-		return;
+		if (path_in(registrar->options.kubelet_dir, KUBELET_SOCKET_NAME, path, sizeof(path)) < 0 ||
+		    stat(path, &now) < 0)
+			return;
+		/* A dead kubelet's socket that was tried is tried again by the timer; our own files make events here too. */
+		if (!same_file(&now, &registrar->kubelet)) {
+			if (registrar->state == STATE_REGISTERED)
+				log_info("%s: the kubelet's socket was replaced, registering again",
+					 registrar->options.resource);
+			begin_soon(registrar);
+			return;
+		}
 	}
-	/* A dead kubelet's socket that was tried is tried again by the timer; our own files make events here too. */
-	if (!same_file(&now, &registrar->kubelet)) {
-		if (registrar->state == STATE_REGISTERED)
-			log_info("%s: the kubelet's socket was replaced, registering again",
-				 registrar->resource);
-		begin_soon(registrar);
-		return;
-	}
-	if (registrar->plugin && kubelet_path(registrar, path, sizeof(path), registrar->endpoint) == 0 &&
-	    stat(path, &now) < 0 && errno == ENOENT) {
-		log_info("%s: our socket was deleted, registering again", registrar->resource);
+	if (registrar->plugin && stat(registrar->socket, &now) < 0 && errno == ENOENT) {
+		log_info("%s: our socket was deleted, registering again", registrar->options.resource);
 		begin_soon(registrar);
 	}
 }
@@ -302,7 +425,7 @@ void registrar_sweep(const char *kubelet_dir)
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
-		char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+		char path[SOCKET_PATH_MAX];
 
 		if (strncmp(entry->d_name, REGISTRAR_PREFIX, strlen(REGISTRAR_PREFIX)) != 0 ||
 		    (size_t)snprintf(path, sizeof(path), "%s/%s", kubelet_dir, entry->d_name) >= sizeof(path))

@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keeps one resource registered with the kubelet: waits for it, serves a fresh
- * socket, registers, and begins anew when the stream ends, the kubelet's
- * socket is replaced, or ours is deleted.
+ * Keeps one resource registered with the kubelet, in one of two ways.
  *
- * The old socket is closed before the new registration: older kubelets
- * otherwise drop the new endpoint when they notice the end of the old one.
+ * Register: waits for the kubelet, serves a fresh socket in its device-plugins
+ * folder, calls it, and begins anew when the stream ends, the kubelet's socket
+ * is replaced, or ours is deleted. The old socket is closed before the new
+ * registration: older kubelets otherwise drop the new endpoint when they notice
+ * the end of the old one.
+ *
+ * Watcher: serves a socket in plugins_registry, where a kubelet that starts finds
+ * it by itself. It has the same name each time: a kubelet sees to one
+ * thing after the other for one name only. A stream that ends for another reason
+ * than the kubelet's own end is not opened again until the socket is made anew.
+ *
+ * Automatic: Register if there is a device-plugins folder, Watcher if there is
+ * only the other. Not by the kubelet's socket, which is away each time that
+ * the kubelet restarts: the kubelet would then find both. Once registered, the way stays.
  */
 #ifndef DEVICE_PLUGIN_REGISTRAR_H
 #define DEVICE_PLUGIN_REGISTRAR_H
@@ -14,18 +24,23 @@
 
 #include "base/cleanup.h"
 #include "base/loop.h"
+#include "options.h"
 #include "service.h"
 
 #define REGISTRAR_PREFIX "gaudi-p2p-"
 
 struct registrar;
 
-/*
- * Starts with the next round of the loop. kubelet_dir and resource
- * ("habana.ai/gaudi") must outlive it, as must service. 0 or -ENOMEM.
- */
-int registrar_new(struct loop *loop, const char *kubelet_dir, const char *resource, struct service *service,
-		  struct registrar **ret);
+struct registrar_options {
+	const char *kubelet_dir;  /* device-plugins */
+	const char *registry_dir; /* plugins_registry */
+	enum options_registration registration;
+	const char *resource; /* "habana.ai/gaudi" */
+	struct service *service;
+};
+
+/* Starts with the next round of the loop. What options points to must outlive it. 0 or -ENOMEM. */
+int registrar_new(struct loop *loop, const struct registrar_options *options, struct registrar **ret);
 void registrar_free(struct registrar *registrar);
 DEFINE_CLEANUP(struct registrar *, registrar_free)
 
@@ -33,7 +48,7 @@ DEFINE_CLEANUP(struct registrar *, registrar_free)
 void registrar_publish(struct registrar *registrar);
 
 /*
- * Something happened in the kubelet's directory (or time has passed): compares
+ * Something happened in the kubelet's directories (or time has passed): compares
  * the sockets there with those that the registration was made with.
  */
 void registrar_check(struct registrar *registrar);

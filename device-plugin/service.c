@@ -398,7 +398,15 @@ static void on_watchers(unsigned n, void *data)
 	struct service *service = data;
 
 	if (service->watchers)
-		service->watchers(n, service->watchers_data);
+		service->watchers(n, service->registrar);
+}
+
+static void on_notified(bool registered, const char *error, void *data)
+{
+	struct service *service = data;
+
+	if (service->notified)
+		service->notified(registered, error, service->registrar);
 }
 
 const struct kubelet_plugin_ops service_ops = {
@@ -406,4 +414,5 @@ const struct kubelet_plugin_ops service_ops = {
 	.preferred = on_preferred,
 	.pre_start = on_pre_start,
 	.watchers = on_watchers,
+	.notified = on_notified,
 };

@@ -27,7 +27,9 @@ struct service {
 	void *data;
 	/* Streams of ListAndWatch that are open, on every change; may be NULL. */
 	void (*watchers)(unsigned n, void *data);
-	void *watchers_data;
+	/* The plugin watcher's verdict; may be NULL. */
+	void (*notified)(bool registered, const char *error, void *data);
+	void *registrar;   /* data of both */
 	unsigned wait_ms;  /* for PreStartContainer; 0: SERVICE_WAIT_MS */
 	struct list waits; /* calls of PreStartContainer that wait for a lease */
 };

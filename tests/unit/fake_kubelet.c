@@ -37,6 +37,16 @@ const struct fake_kubelet_view *fake_kubelet_view(const struct fake_kubelet *kub
 	return &kubelet->view;
 }
 
+/* The registered plugin's socket: a name in our folder, or a path. */
+static const char *plugin_path(const struct fake_kubelet *k, const char *endpoint, char path[200])
+{
+	if (endpoint[0] == '/')
+		(void)snprintf(path, 200, "%s", endpoint);
+	else
+		(void)snprintf(path, 200, "%s/%s", k->dir, endpoint);
+	return path;
+}
+
 /* --- ListAndWatch ----------------------------------------------------------- */
 
 static void on_list(struct grpc_request *request, const uint8_t *message, size_t len, void *data)
@@ -79,8 +89,7 @@ static void watch(struct fake_kubelet *k)
 	char path[200];
 	int fd;
 
-	(void)snprintf(path, sizeof(path), "%s/%s", k->dir, k->view.endpoint);
-	fd = grpc_conn_socket(path, &address);
+	fd = grpc_conn_socket(plugin_path(k, k->view.endpoint, path), &address);
 	assert_true(fd >= 0);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
 		close(fd);
@@ -166,8 +175,7 @@ static void on_register(struct grpc_call *call, const uint8_t *message, size_t l
 	assert_null(k->registering);
 	(void)snprintf(k->view.endpoint, sizeof(k->view.endpoint), "%s", request->endpoint);
 	(void)snprintf(k->view.resource, sizeof(k->view.resource), "%s", request->resource_name);
-	(void)snprintf(path, sizeof(path), "%s/%s", k->dir, request->endpoint);
-	options.socket = path;
+	options.socket = plugin_path(k, request->endpoint, path);
 	options.timeout_ms = 10000;
 	k->registering = call;
 	grpc_call_set_gone(call, on_registering_gone, k);
@@ -309,27 +317,91 @@ void fake_kubelet_run_until(struct fake_kubelet *kubelet, const unsigned *what, 
 	}
 }
 
+/* Calls a method of the socket, runs the loop until it is answered. */
+static int call_socket(struct fake_kubelet *kubelet, const char *socket, const char *method,
+		       const ProtobufCMessage *request, struct waiting *w, unsigned timeout_ms)
+{
+	_cleanup_(grpc_client_call_freep) struct grpc_client_call *call = NULL;
+	struct grpc_client_options options = {
+		.socket = socket,
+		.method = method,
+		.timeout_ms = timeout_ms,
+	};
+	_cleanup_free_ uint8_t *bytes = NULL;
+
+	assert_int_equal(kubelet_message_pack(request, &bytes, &options.len), 0);
+	options.message = bytes;
+	assert_int_equal(grpc_client_start(kubelet->loop, &options, on_answer, w, &call), 0);
+	fake_kubelet_run_until(kubelet, &w->over, 1);
+	return w->r;
+}
+
 int fake_kubelet_call(struct fake_kubelet *kubelet, const char *method, const ProtobufCMessage *request,
 		      const ProtobufCMessageDescriptor *type, unsigned timeout_ms, ProtobufCMessage **ret,
 		      struct grpc_error *ret_error)
 {
-	_cleanup_(grpc_client_call_freep) struct grpc_client_call *call = NULL;
-	struct grpc_client_options options = { .timeout_ms = timeout_ms };
 	struct waiting w = { .type = type };
-	_cleanup_free_ uint8_t *bytes = NULL;
 	char path[200], full[100];
 
-	(void)snprintf(path, sizeof(path), "%s/%s", kubelet->dir, kubelet->view.endpoint);
 	(void)snprintf(full, sizeof(full), "/v1beta1.DevicePlugin/%s", method);
-	assert_int_equal(kubelet_message_pack(request, &bytes, &options.len), 0);
-	options.socket = path;
-	options.method = full;
-	options.message = bytes;
-	assert_int_equal(grpc_client_start(kubelet->loop, &options, on_answer, &w, &call), 0);
-	fake_kubelet_run_until(kubelet, &w.over, 1);
+	(void)call_socket(kubelet, plugin_path(kubelet, kubelet->view.endpoint, path), full, request, &w,
+			  timeout_ms);
 	if (ret_error)
 		*ret_error = w.error;
 	if (w.r == 0)
 		*ret = w.answer;
 	return w.r;
+}
+
+static void notify(struct fake_kubelet *kubelet, const char *socket, const char *refusal)
+{
+	Pluginregistration__RegistrationStatus status = PLUGINREGISTRATION__REGISTRATION_STATUS__INIT;
+	struct waiting w = { .type = &pluginregistration__registration_status_response__descriptor };
+
+	status.plugin_registered = !refusal;
+	if (refusal)
+		status.error = (char *)refusal;
+	assert_int_equal(call_socket(kubelet, socket,
+				     "/pluginregistration.Registration/NotifyRegistrationStatus",
+				     &status.base, &w, 5000),
+			 0);
+	kubelet_message_free(w.answer);
+}
+
+void fake_kubelet_find(struct fake_kubelet *kubelet, const char *socket, const char *refusal)
+{
+	Pluginregistration__InfoRequest request = PLUGINREGISTRATION__INFO_REQUEST__INIT;
+	V1beta1__Empty empty = V1BETA1__EMPTY__INIT;
+	struct waiting w = { .type = &pluginregistration__plugin_info__descriptor },
+		       options = { .type = &v1beta1__device_plugin_options__descriptor };
+	const Pluginregistration__PluginInfo *info;
+	const V1beta1__DevicePluginOptions *o;
+
+	assert_int_equal(call_socket(kubelet, socket, "/pluginregistration.Registration/GetInfo",
+				     &request.base, &w, 1000),
+			 0);
+	info = (const Pluginregistration__PluginInfo *)w.answer;
+	assert_string_equal(info->type, "DevicePlugin");
+	assert_int_equal(info->n_supported_versions, 1);
+	assert_string_equal(info->supported_versions[0], "v1beta1");
+	(void)snprintf(kubelet->view.resource, sizeof(kubelet->view.resource), "%s", info->name);
+	(void)snprintf(kubelet->view.endpoint, sizeof(kubelet->view.endpoint), "%s",
+		       info->endpoint[0] ? info->endpoint : socket);
+	kubelet_message_free(w.answer);
+	if (refusal) {
+		notify(kubelet, socket, refusal);
+		return;
+	}
+	assert_int_equal(call_socket(kubelet, kubelet->view.endpoint,
+				     "/v1beta1.DevicePlugin/GetDevicePluginOptions", &empty.base, &options,
+				     5000),
+			 0);
+	o = (const V1beta1__DevicePluginOptions *)options.answer;
+	kubelet->view.pre_start_required = o->pre_start_required;
+	kubelet->view.preferred_available = o->get_preferred_allocation_available;
+	kubelet_message_free(options.answer);
+	fake_kubelet_stop_watching(kubelet);
+	kubelet->watch_over = false; /* that was the one before */
+	watch(kubelet);
+	notify(kubelet, socket, NULL);
 }

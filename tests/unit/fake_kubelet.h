@@ -16,7 +16,7 @@ struct fake_kubelet;
 /* Read by tests at any time. */
 struct fake_kubelet_view {
 	unsigned n_registered;
-	char endpoint[108]; /* of the last registration */
+	char endpoint[108]; /* of the last registration; a path when it was found by fake_kubelet_find() */
 	char resource[128];
 	bool pre_start_required; /* what GetDevicePluginOptions said */
 	bool preferred_available;
@@ -38,6 +38,13 @@ const struct fake_kubelet_view *fake_kubelet_view(const struct fake_kubelet *kub
 
 /* What Register answers from now on; GRPC_OK: it registers. */
 void fake_kubelet_refuse(struct fake_kubelet *kubelet, enum grpc_status status, const char *text);
+
+/*
+ * What the plugin watcher does with a socket in plugins_registry: asks for its info, connects to
+ * the plugin, watches it, and notifies; or with a refusal, only notifies it of that. Fails
+ * the test when the plugin does not answer.
+ */
+void fake_kubelet_find(struct fake_kubelet *kubelet, const char *socket, const char *refusal);
 
 /* What List answers: list (only read), after n_busy times RESOURCE_EXHAUSTED. */
 void fake_kubelet_set_pods(struct fake_kubelet *kubelet, const V1__ListPodResourcesResponse *list,

@@ -491,6 +491,19 @@ static void a_driver_loaded_later_is_found(void **state)
 	WAIT_FOR(f, listed(f, GAUDI0, KUBELET_HEALTHY) && listed(f, GAUDI1, KUBELET_HEALTHY));
 }
 
+static int start_registrar(struct fixture *f, const char *resource, struct service *service,
+			   struct registrar **ret)
+{
+	const struct registrar_options options = {
+		.kubelet_dir = f->kubelet_dir,
+		.registry_dir = f->options.registry_dir,
+		.resource = resource,
+		.service = service,
+	};
+
+	return registrar_new(f->loop, &options, ret);
+}
+
 /* Without the daemon: the fake kubelet keeps one plugin's stream at a time. */
 static void nics_by_themselves_are_a_second_resource(void **state)
 {
@@ -509,7 +522,7 @@ static void nics_by_themselves_are_a_second_resource(void **state)
 	assert_true(core_update(&core, inv, 1000) >= 0);
 	service_init(&service);
 	start_kubelet(f);
-	assert_int_equal(registrar_new(f->loop, f->kubelet_dir, "habana.ai/rdma", &service, &registrar), 0);
+	assert_int_equal(start_registrar(f, "habana.ai/rdma", &service, &registrar), 0);
 	WAIT_FOR(f, listed(f, "0000:04:00.0", KUBELET_HEALTHY));
 	assert_string_equal(f->view->resource, "habana.ai/rdma");
 	call_allocate(f, "0000:08:00.0");
@@ -543,7 +556,7 @@ static void a_start_that_waited_too_long_fails_with_the_reason(void **state)
 	assert_true(core_update(&core, inv, 1000) >= 0);
 	service_init(&service);
 	start_kubelet(f);
-	assert_int_equal(registrar_new(f->loop, f->kubelet_dir, "habana.ai/gaudi", &service, &registrar), 0);
+	assert_int_equal(start_registrar(f, "habana.ai/gaudi", &service, &registrar), 0);
 	WAIT_FOR(f, listed(f, GAUDI0, KUBELET_HEALTHY));
 	call_pre_start(f, GAUDI0);
 	WAIT_FOR(f, f->call.is_done);

@@ -1,0 +1,375 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Both ways to become known to the kubelet. Restarts of the kubelet in the first are in test_service. */
+#include "../unit.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../../../device-plugin/daemon.h"
+#include "../../../device-plugin/registrar.h"
+#include "../fake_kubelet.h"
+#include "../fakefs.h"
+
+#define GAUDI0 "0000:03:00.0"
+#define NIC0 "0000:04:00.0"
+#define KUBELET_DIR "var/lib/kubelet/device-plugins"
+#define REGISTRY_DIR "var/lib/kubelet/plugins_registry"
+#define GAUDI_SOCKET REGISTRY_DIR "/gaudi-p2p-gaudi-reg.sock"
+#define RDMA_SOCKET REGISTRY_DIR "/gaudi-p2p-rdma-reg.sock"
+#define LIMIT_MS 20000
+
+struct fixture {
+	struct fakefs *fs;
+	struct loop *loop;
+	struct options options;
+	struct daemon *daemon;
+	struct fake_kubelet *kubelet;
+	const struct fake_kubelet_view *view;
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	char sysroot[512], *argv[] = { (char *)"test", (char *)"--sysroot", sysroot, NULL };
+	char why[128];
+
+	assert_non_null(f);
+	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
+	f->fs = fakefs_new();
+	(void)snprintf(sysroot, sizeof(sysroot), "%s", fakefs_path(f->fs));
+	assert_int_equal(options_parse(3, argv, &f->options, why, sizeof(why)), 0);
+	f->options.rescan_ms = 50;
+	fakefs_load(f->fs, "tests/unit/sysfs/trees/lab.tree");
+	fakefs_mkdir(f->fs, "dev");
+	assert_int_equal(loop_new(&f->loop), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	fake_kubelet_free(f->kubelet);
+	daemon_free(f->daemon);
+	loop_free(f->loop);
+	fakefs_free(f->fs);
+	free(f);
+	return 0;
+}
+
+/* A kubelet whose own sockets are in dir; nothing is deleted there. */
+static void start_kubelet(struct fixture *f, const char *dir)
+{
+	fake_kubelet_free(TAKE_PTR(f->kubelet));
+	fakefs_mkdir(f->fs, dir);
+	f->kubelet = fake_kubelet_new(f->loop, fakefs_join(f->fs, dir));
+	f->view = fake_kubelet_view(f->kubelet);
+}
+
+static void start_daemon(struct fixture *f, enum options_registration how)
+{
+	f->options.registration = how;
+	assert_int_equal(daemon_new(f->loop, &f->options, &f->daemon), 0);
+}
+
+#define WAIT_FOR(f, condition)                                                             \
+	do {                                                                               \
+		uint64_t end_ = loop_now_ms() + LIMIT_MS;                                  \
+                                                                                           \
+		while (!(condition)) {                                                     \
+			assert_true(loop_step((f)->loop, 50) >= 0);                        \
+			if (loop_now_ms() > end_)                                          \
+				fail_msg("line %d: never came: %s", __LINE__, #condition); \
+		}                                                                          \
+	} while (0)
+
+static void run_for(struct fixture *f, unsigned ms)
+{
+	for (uint64_t end = loop_now_ms() + ms; loop_now_ms() < end;)
+		assert_true(loop_step(f->loop, 20) >= 0);
+}
+
+static bool exists(struct fixture *f, const char *path)
+{
+	return access(fakefs_join(f->fs, path), F_OK) == 0;
+}
+
+/* When the file was made, in ns: inode numbers are soon used again. 0: there is none. */
+static uint64_t made(struct fixture *f, const char *path)
+{
+	struct stat st;
+
+	if (stat(fakefs_join(f->fs, path), &st) < 0)
+		return 0;
+	return (uint64_t)st.st_ctim.tv_sec * 1000000000 + (uint64_t)st.st_ctim.tv_nsec;
+}
+
+static bool listed(const struct fixture *f, const char *id)
+{
+	const V1beta1__ListAndWatchResponse *list = f->view->devices;
+
+	for (size_t i = 0; list && i < list->n_devices; i++)
+		if (strcmp(list->devices[i]->id, id) == 0)
+			return true;
+	return false;
+}
+
+/* The plugin watcher of a kubelet that serves elsewhere finds the Gaudis' socket. */
+static void be_found(struct fixture *f)
+{
+	start_kubelet(f, "run");
+	WAIT_FOR(f, exists(f, GAUDI_SOCKET));
+	fake_kubelet_find(f->kubelet, fakefs_join(f->fs, GAUDI_SOCKET), NULL);
+	WAIT_FOR(f, listed(f, GAUDI0) && daemon_is_registered(f->daemon));
+}
+
+static void the_plugin_watcher_finds_it(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_message_ V1beta1__AllocateResponse *response = NULL;
+	char *ids[] = { (char *)GAUDI0 };
+	V1beta1__ContainerAllocateRequest container = V1BETA1__CONTAINER_ALLOCATE_REQUEST__INIT;
+	V1beta1__ContainerAllocateRequest *containers[] = { &container };
+	V1beta1__AllocateRequest request = V1BETA1__ALLOCATE_REQUEST__INIT;
+
+	fakefs_mkdir(f->fs, KUBELET_DIR); /* not to be used */
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	start_daemon(f, REGISTRATION_WATCHER);
+	run_for(f, 100);
+	assert_false(daemon_is_registered(f->daemon));
+	be_found(f);
+	assert_string_equal(f->view->resource, "habana.ai/gaudi");
+	assert_true(f->view->pre_start_required);
+	assert_true(f->view->preferred_available);
+	assert_int_equal(f->view->n_registered, 0); /* not in the other way too */
+	container.n_devices_ids = 1;
+	container.devices_ids = ids;
+	request.n_container_requests = 1;
+	request.container_requests = containers;
+	assert_int_equal(fake_kubelet_call(f->kubelet, "Allocate", &request.base,
+					   &v1beta1__allocate_response__descriptor, 5000,
+					   (ProtobufCMessage **)&response, NULL),
+			 0);
+	assert_int_equal(response->n_container_responses, 1);
+}
+
+static void both_resources_are_found(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	f->options.pairing = "separate";
+	start_daemon(f, REGISTRATION_WATCHER);
+	be_found(f);
+	WAIT_FOR(f, exists(f, RDMA_SOCKET));
+	fake_kubelet_find(f->kubelet, fakefs_join(f->fs, RDMA_SOCKET), NULL);
+	assert_string_equal(f->view->resource, "habana.ai/rdma");
+	WAIT_FOR(f, listed(f, NIC0));
+}
+
+static void a_refusal_of_the_plugin_watcher_is_outlived(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	start_daemon(f, REGISTRATION_WATCHER);
+	start_kubelet(f, "run");
+	WAIT_FOR(f, exists(f, GAUDI_SOCKET));
+	before = made(f, GAUDI_SOCKET);
+	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
+	fake_kubelet_find(f->kubelet, fakefs_join(f->fs, GAUDI_SOCKET), "no such version");
+	assert_false(daemon_is_registered(f->daemon));
+	/* The kubelet tries again by itself. */
+	fake_kubelet_find(f->kubelet, fakefs_join(f->fs, GAUDI_SOCKET), NULL);
+	WAIT_FOR(f, listed(f, GAUDI0) && daemon_is_registered(f->daemon));
+	assert_true(before == made(f, GAUDI_SOCKET));
+}
+
+/* One that restarts finds the socket, which nobody made anew meanwhile. */
+static void a_restarted_kubelet_finds_the_same_socket(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	start_daemon(f, REGISTRATION_WATCHER);
+	be_found(f);
+	before = made(f, GAUDI_SOCKET);
+	for (unsigned i = 0; i < 5; i++) {
+		fake_kubelet_free(TAKE_PTR(f->kubelet));
+		WAIT_FOR(f, !daemon_is_registered(f->daemon));
+		be_found(f);
+		assert_true(before == made(f, GAUDI_SOCKET));
+	}
+}
+
+/* A kubelet that lives on looks only at new sockets. */
+static void a_stream_that_ends_without_a_restart_is_offered_again(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	start_daemon(f, REGISTRATION_WATCHER);
+	be_found(f);
+	before = made(f, GAUDI_SOCKET);
+	fake_kubelet_stop_watching(f->kubelet);
+	WAIT_FOR(f, made(f, GAUDI_SOCKET) > before);
+	be_found(f);
+}
+
+static void a_deleted_socket_is_offered_again(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	start_daemon(f, REGISTRATION_WATCHER);
+	be_found(f);
+	fakefs_remove(f->fs, GAUDI_SOCKET);
+	be_found(f);
+	/* The whole folder, below a parent that was renamed, which makes no event. */
+	assert_int_equal(rename(fakefs_join(f->fs, "var/lib/kubelet"), fakefs_join(f->fs, "var/lib/old")), 0);
+	run_for(f, 100);
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	be_found(f);
+}
+
+static void a_folder_that_comes_late_is_used(void **state)
+{
+	struct fixture *f = *state;
+
+	start_daemon(f, REGISTRATION_WATCHER);
+	run_for(f, 100);
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	be_found(f);
+}
+
+static int bind_at(struct fixture *f, const char *path, bool alive)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%.107s", fakefs_join(f->fs, path));
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	if (alive)
+		assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static void a_killed_predecessors_sockets_are_replaced(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	(void)close(bind_at(f, GAUDI_SOCKET, false));
+	(void)close(bind_at(f, RDMA_SOCKET, false)); /* a resource that is no longer offered */
+	start_daemon(f, REGISTRATION_WATCHER);
+	be_found(f);
+	assert_false(exists(f, RDMA_SOCKET));
+}
+
+/* Both of an upgrade run for a moment. */
+static void a_living_predecessor_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before;
+	int fd;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	fd = bind_at(f, GAUDI_SOCKET, true);
+	before = made(f, GAUDI_SOCKET);
+	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
+	start_daemon(f, REGISTRATION_WATCHER);
+	run_for(f, 200);
+	assert_true(before == made(f, GAUDI_SOCKET));
+	(void)close(fd);
+	fakefs_remove(f->fs, GAUDI_SOCKET);
+	be_found(f);
+}
+
+static void the_end_takes_the_socket_away(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	start_daemon(f, REGISTRATION_WATCHER);
+	be_found(f);
+	daemon_free(TAKE_PTR(f->daemon));
+	assert_false(exists(f, GAUDI_SOCKET));
+}
+
+static void automatic_registers_where_there_is_a_folder_for_it(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	fakefs_mkdir(f->fs, KUBELET_DIR);
+	start_daemon(f, REGISTRATION_AUTO);
+	/* Also while the kubelet is away: it would find both. */
+	run_for(f, 100);
+	assert_false(exists(f, GAUDI_SOCKET));
+	start_kubelet(f, KUBELET_DIR);
+	WAIT_FOR(f, daemon_is_registered(f->daemon) && listed(f, GAUDI0));
+	assert_int_equal(f->view->n_registered, 1);
+	assert_false(exists(f, GAUDI_SOCKET));
+	/* And it stays, when the folders are made anew in another order. */
+	fake_kubelet_free(TAKE_PTR(f->kubelet));
+	fakefs_remove(f->fs, KUBELET_DIR);
+	run_for(f, 100);
+	assert_false(exists(f, GAUDI_SOCKET));
+	start_kubelet(f, KUBELET_DIR);
+	WAIT_FOR(f, f->view->n_registered == 1);
+}
+
+static void automatic_is_found_where_there_is_only_the_registry(void **state)
+{
+	struct fixture *f = *state;
+
+	start_daemon(f, REGISTRATION_AUTO);
+	run_for(f, 100);
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	be_found(f);
+	/* One way at a time. */
+	start_kubelet(f, KUBELET_DIR);
+	run_for(f, 200);
+	assert_int_equal(f->view->n_registered, 0);
+}
+
+static void register_does_nothing_else(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	start_daemon(f, REGISTRATION_REGISTER);
+	run_for(f, 100);
+	assert_false(exists(f, GAUDI_SOCKET));
+	start_kubelet(f, KUBELET_DIR);
+	WAIT_FOR(f, daemon_is_registered(f->daemon));
+	assert_false(exists(f, GAUDI_SOCKET));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+static const struct CMUnitTest tests[] = {
+	TEST(the_plugin_watcher_finds_it),
+	TEST(both_resources_are_found),
+	TEST(a_refusal_of_the_plugin_watcher_is_outlived),
+	TEST(a_restarted_kubelet_finds_the_same_socket),
+	TEST(a_stream_that_ends_without_a_restart_is_offered_again),
+	TEST(a_deleted_socket_is_offered_again),
+	TEST(a_folder_that_comes_late_is_used),
+	TEST(a_killed_predecessors_sockets_are_replaced),
+	TEST(a_living_predecessor_is_waited_for),
+	TEST(the_end_takes_the_socket_away),
+	TEST(automatic_registers_where_there_is_a_folder_for_it),
+	TEST(automatic_is_found_where_there_is_only_the_registry),
+	TEST(register_does_nothing_else),
+};
+
+UNIT_MAIN(tests)
