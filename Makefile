@@ -32,7 +32,7 @@ ifneq ($(WERROR),0)
 override CFLAGS += -Werror
 endif
 
-.PHONY: all test demo unit model interop vm e2e fuzz bench lint images driver clean help FORCE host
+.PHONY: all test demo unit kubelet model interop vm e2e fuzz bench lint images driver clean help FORCE host
 all: $(PROGRAMS:%=$(O)/%) ## Programs of user space, into build/
 
 # --- compile ---------------------------------------------------------------
@@ -78,7 +78,7 @@ else
 UNIT_PICKED := $(UNIT_TESTS)
 endif
 
-test: ## Every test: unit, model, vm, e2e. Installs what it needs; under 30 minutes with a warm cache
+test: ## Every test: unit, kubelet, model, vm, e2e. Installs what it needs; under 30 minutes with a warm cache
 	$(Q)tests/run-all
 
 unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
@@ -91,6 +91,10 @@ $(O)/interop-peer: $(O)/obj/tests/interop/peer/peer.o $(O)/libkubelet.a $(O)/lib
 $(O)/obj/tests/interop/peer/peer.o: | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
 interop: host $(O)/interop-peer ## Our gRPC against grpc-go and the kubelet's generated code (needs Go and its module proxy)
 	$(Q)tests/interop/run $(O)
+
+kubelet: host $(O)/gaudi-device-plugin ## The device plugin beside the kubelet's own device manager and plugin watcher (T=name)
+	$(Q)$(LAB) kubelet-tests
+	$(Q)tests/kubelet/run $(O) $(T)
 
 model: host ## The lease protocol as a model, its properties, and its mutants (T=property, rule or row)
 	$(Q)tests/model/run $(O) $(T)

@@ -6,22 +6,24 @@
 # unpacks over a fresh overlay of the base at every boot. A change of ours costs seconds.
 
 LAB_NODE_OUT=$LAB_ROOT/build/lab/node
+# The kubelet as a Go module, and the tests that use parts of it.
+LAB_KUBELET_DIR=$LAB_ROOT/tests/kubelet
 
 # kubelet_version: go.mod says it, so that it stands in one place only.
 kubelet_version() {
-	sed -n 's|^require k8s.io/kubernetes ||p' "$LAB_NODE_DIR/kubelet/go.mod"
+	sed -n 's|^require k8s.io/kubernetes ||p' "$LAB_KUBELET_DIR/go.mod"
 }
 
 kubelet_path() {
 	printf '%s/kubelet-%s\n' "$LAB_CACHE" \
-		"$(hash_of "$LAB_NODE_DIR/kubelet/go.mod" "$LAB_NODE_DIR/kubelet/go.sum" <<<"$LAB_GO_PACKAGE")"
+		"$(hash_of "$LAB_KUBELET_DIR/go.mod" "$LAB_KUBELET_DIR/go.sum" <<<"$LAB_GO_PACKAGE")"
 }
 
 # kubelet_make TARGET: static and stripped.
 kubelet_make() {
 	# Not in the chroot's /tmp: that is memory, and the linker's input is big.
 	rm -rf -- "$LAB_CACHE/go/tmp" && mkdir -p "$LAB_CACHE/go/tmp"
-	(cd "$LAB_NODE_DIR/kubelet" &&
+	(cd "$LAB_KUBELET_DIR" &&
 		in_buildroot env CGO_ENABLED=0 GOTMPDIR="$LAB_CACHE/go/tmp" go build -v -trimpath -buildvcs=false \
 			-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$(kubelet_version)" \
 			-o "$1.tmp" k8s.io/kubernetes/cmd/kubelet) &&
@@ -39,6 +41,23 @@ kubelet_ready() {
 		stage "kubelet $(kubelet_version) from the Go module proxy (about 10 minutes)" kubelet_make "$target" ||
 			die "the kubelet could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again; what was fetched and compiled is kept"
 	fi
+	cache_unlock
+}
+
+# kubelet_tests_make TARGET: tests that link parts of the kubelet. The same flags as
+# above, so that what either compiles is there for the other.
+kubelet_tests_make() {
+	mkdir -p "$(dirname "$1")" "$LAB_CACHE/go/tmp" &&
+		(cd "$LAB_KUBELET_DIR" && in_buildroot env CGO_ENABLED=0 GOTMPDIR="$LAB_CACHE/go/tmp" \
+			go test -c -trimpath -buildvcs=false -ldflags '-s -w' -o "$1" .)
+}
+
+kubelet_tests_ready() {
+	buildroot_ready
+	need_space "$LAB_CACHE" 6000 "the build of the kubelet's packages"
+	cache_lock kubelet
+	stage "tests with the kubelet's device manager (minutes when nothing is cached)" kubelet_tests_make "$LAB_ROOT/build/lab/kubelet-tests" ||
+		die "the tests with the kubelet's device manager could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again; what was fetched and compiled is kept"
 	cache_unlock
 }
 
