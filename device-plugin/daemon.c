@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "dirwatch.h"
 #include "links.h"
+#include "nodes.h"
 #include "pods.h"
 #include "registrar.h"
 #include "service.h"
@@ -27,6 +28,7 @@ struct daemon {
 	struct sysfs_root sysfs;
 	struct core core;
 	struct links links;
+	struct cdi gaudi_cdi, nic_cdi;
 	struct watch *watch;
 	struct pods *pods;
 	struct loop_source *scan_timer;
@@ -35,14 +37,35 @@ struct daemon {
 	struct registrar *gaudi_registrar, *nic_registrar;
 	char pairs_path[OPTIONS_PATH_MAX + sizeof(PAIRS_FILE) + 1];
 	bool pairs_saved;
-	int scan_error, links_error, pairs_error; /* said already; 0: none */
+	int scan_error, links_error, pairs_error, cdi_error; /* said already; 0: none */
 };
+
+/* What the reader can do about a file that cannot be written. */
+static const char *remedy(int error)
+{
+	switch (-error) {
+	case EROFS:
+		return "; mount it writable into the container";
+	case ENOSPC:
+	case EDQUOT:
+		return "; make room on that file system";
+	case EACCES:
+	case EPERM:
+		return "; let the user of this process write there";
+	case ENOTDIR:
+	case EISDIR:
+	case ELOOP:
+		return "; move what is in its place out of the way";
+	default:
+		return "";
+	}
+}
 
 /* A failure that lasts is said once, and its end too. */
 static void say_change(int *said, int r, const char *what)
 {
 	if (r < 0 && *said != r)
-		(void)log_error_errno(r, "%s", what);
+		(void)log_error_errno(r, "%s%s", what, remedy(r));
 	else if (r >= 0 && *said < 0)
 		log_info("%s: works again", what);
 	*said = r < 0 ? r : 0;
@@ -77,6 +100,19 @@ static void update_links(struct daemon *daemon)
 	/* Somebody may have removed the directory under us; the next round makes it anew. */
 	if (r == -ENOENT)
 		links_done(&daemon->links);
+}
+
+static void update_cdi(struct daemon *daemon)
+{
+	bool make = daemon->options->inject != INJECT_DEVICES;
+	char what[OPTIONS_PATH_MAX + 128];
+	int r = cdi_update(&daemon->gaudi_cdi, &daemon->core, make),
+	    q = cdi_update(&daemon->nic_cdi, &daemon->core, make);
+
+	(void)snprintf(what, sizeof(what),
+		       "%s: cannot keep CDI specs, containers get device nodes from the kubelet instead",
+		       daemon->options->cdi_dir);
+	say_change(&daemon->cdi_error, r < 0 ? r : q, what);
 }
 
 static int start_registrar(struct daemon *daemon, struct service *service, const char *resource,
@@ -127,6 +163,7 @@ void daemon_scan(struct daemon *daemon)
 	say_change(&daemon->scan_error, r, "cannot scan sysfs, going on with what was seen before");
 	if (r >= 0) {
 		update_links(daemon);
+		update_cdi(daemon);
 		if ((r & CORE_PAIRS) || !daemon->pairs_saved)
 			save_pairs(daemon);
 		if (core_offers_nics(&daemon->core) &&
@@ -157,10 +194,17 @@ static void on_pods(void *data)
 
 static bool has_links(const char *id, void *data)
 {
-	struct daemon *daemon = data;
+	const struct daemon *daemon = data;
 	const struct device *device = core_find(&daemon->core, id);
+	const struct core_nic *nic = core_find_nic(&daemon->core, id);
+	struct node nodes[NODES_MAX];
+	size_t n = 0;
 
-	return device && !daemon->links.is_broken && links_has(&daemon->links, id, device->gaudi.minor);
+	if (device)
+		n = nodes_of_gaudi(&daemon->core, &device->gaudi, nodes);
+	else if (nic)
+		n = nodes_of_nic(&daemon->core, &nic->name, nodes);
+	return n > 0 && links_has(&daemon->links, id, &nodes[0]);
 }
 
 /* --- the kubelet's directories ---------------------------------------------- */
@@ -268,10 +312,17 @@ static void init_services(struct daemon *daemon)
 
 	daemon->gaudi = common;
 	daemon->gaudi.kind = SERVICE_GAUDI;
-	daemon->gaudi.grant = (struct grant_options){ .has_links = has_links, .data = daemon };
+	daemon->gaudi.grant = (struct grant_options){
+		.has_links = has_links,
+		.data = daemon,
+		.cdi = daemon->options->inject == INJECT_DEVICES ? NULL : &daemon->gaudi_cdi,
+		.both = daemon->options->inject == INJECT_BOTH,
+	};
 	service_init(&daemon->gaudi);
 	daemon->nic = common;
 	daemon->nic.kind = SERVICE_NIC;
+	daemon->nic.grant = daemon->gaudi.grant;
+	daemon->nic.grant.cdi = daemon->options->inject == INJECT_DEVICES ? NULL : &daemon->nic_cdi;
 	service_init(&daemon->nic);
 }
 
@@ -322,6 +373,9 @@ int daemon_new(struct loop *loop, const struct options *options, struct daemon *
 	daemon->options = options;
 	daemon->sysfs.fd = daemon->links.dir_fd = -EBADF;
 	init_services(daemon);
+	cdi_init(&daemon->gaudi_cdi, CDI_GAUDIS, options->cdi_dir, options->resource_gaudi);
+	cdi_init(&daemon->nic_cdi, CDI_NICS, options->cdi_dir, options->resource_nic);
+	cdi_sweep((const struct cdi *[]){ &daemon->gaudi_cdi, &daemon->nic_cdi }, 2);
 	(void)snprintf(daemon->pairs_path, sizeof(daemon->pairs_path), "%s/%s", options->state_dir,
 		       PAIRS_FILE);
 	r = open_sysfs(options, &daemon->sysfs);

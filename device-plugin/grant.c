@@ -7,8 +7,7 @@
 #include <string.h>
 
 #include "links.h"
-
-#define RDMA_CM "/dev/infiniband/rdma_cm"
+#include "nodes.h"
 
 void grant_done(struct grant *grant)
 {
@@ -19,6 +18,9 @@ void grant_done(struct grant *grant)
 	free(grant->node);
 	for (size_t i = 0; i < grant->n_env; i++)
 		free(grant->env[i].value);
+	for (size_t i = 0; i < grant->n_cdi; i++)
+		free(grant->cdi[i]);
+	free(grant->cdi);
 	*grant = (struct grant){};
 }
 
@@ -30,7 +32,6 @@ const char *grant_find_env(const struct grant *grant, const char *name)
 	return NULL;
 }
 
-/* Adds a node; host NULL: the same path on the host. */
 static int add_node(struct grant *grant, const char *host, const char *container)
 {
 	struct grant_node *grown = reallocarray(grant->node, grant->n_node + 1, sizeof(*grown));
@@ -39,9 +40,51 @@ static int add_node(struct grant *grant, const char *host, const char *container
 		return -ENOMEM;
 	grant->node = grown;
 	grown = &grant->node[grant->n_node++];
-	grown->host_path = strdup(host ? host : container);
+	grown->host_path = strdup(host);
 	grown->container_path = strdup(container);
 	return grown->host_path && grown->container_path ? 0 : -ENOMEM;
+}
+
+static bool has_node(const struct grant *grant, const char *container)
+{
+	for (size_t i = 0; i < grant->n_node; i++)
+		if (strcmp(grant->node[i].container_path, container) == 0)
+			return true;
+	return false;
+}
+
+static int add_cdi(struct grant *grant, char *name)
+{
+	char **grown = name ? reallocarray(grant->cdi, grant->n_cdi + 1, sizeof(*grown)) : NULL;
+
+	if (!grown) {
+		free(name);
+		return -ENOMEM;
+	}
+	grant->cdi = grown;
+	grant->cdi[grant->n_cdi++] = name;
+	return 0;
+}
+
+/* A device's nodes, or its CDI name, or both. */
+static int add_device(struct grant *grant, const struct core *core, const struct grant_options *options,
+		      const char *id, const struct node *nodes, size_t n)
+{
+	bool linked = !options || !options->has_links || options->has_links(id, options->data);
+	bool named = options && options->cdi && cdi_has(options->cdi, core, id);
+	int r = named ? add_cdi(grant, cdi_name(options->cdi, core, id)) : 0;
+
+	for (size_t i = 0; r == 0 && i < n && (!named || options->both); i++) {
+		char link[LINKS_PATH_MAX];
+
+		/* rdma_cm is there once, however many devices come with it. */
+		if (!nodes[i].link && has_node(grant, nodes[i].path))
+			continue;
+		if (nodes[i].link)
+			links_path(link, id, nodes[i].link);
+		r = add_node(grant, linked && nodes[i].link ? link : nodes[i].path, nodes[i].path);
+	}
+	return r;
 }
 
 /* The environment variable of that name, made when it is new. */
@@ -80,38 +123,18 @@ static int env_append(struct grant *grant, const char *name, const char *format,
 	return 0;
 }
 
-/* The host's path of one of a Gaudi's nodes. */
-static int add_gaudi_node(struct grant *grant, bool linked, const char *id, const char *link,
-			  const char *container)
-{
-	char host[LINKS_PATH_MAX];
-
-	if (linked)
-		links_path(host, id, link);
-	return add_node(grant, linked ? host : NULL, container);
-}
-
 static int add_gaudi(const struct core *core, const struct grant_options *options,
 		     const struct device *device, struct grant *grant)
 {
 	const struct gaudi *gaudi = &device->gaudi;
-	const struct pairs_nic *nic = core_nic_of(core, gaudi->id);
-	bool linked = !options || !options->has_links || options->has_links(gaudi->id, options->data);
-	char accel[64], other[64];
-	int r;
+	struct node nodes[NODES_MAX];
+	size_t n = nodes_of_gaudi(core, gaudi, nodes);
+	const char *accel = nodes[0].path;
+	int r = add_device(grant, core, options, gaudi->id, nodes, n);
 
-	(void)snprintf(accel, sizeof(accel), "/dev/accel/accel%u", gaudi->minor);
-	r = add_gaudi_node(grant, linked, gaudi->id, LINKS_ACCEL, accel);
-	if (r == 0 && gaudi->has_control) {
-		(void)snprintf(other, sizeof(other), "/dev/accel/accel_controlD%u", gaudi->minor);
-		r = add_gaudi_node(grant, linked, gaudi->id, LINKS_CONTROL, other);
-	}
-	if (r == 0 && nic && nic->uverbs[0]) {
-		(void)snprintf(other, sizeof(other), "/dev/infiniband/%s", nic->uverbs);
-		r = add_gaudi_node(grant, linked, gaudi->id, LINKS_UVERBS, other);
-		if (r == 0)
-			r = env_append(grant, "GAUDI_P2P_PAIRS", "%s=%s", accel, other);
-	}
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (nodes[i].link && strcmp(nodes[i].link, LINKS_UVERBS) == 0)
+			r = env_append(grant, "GAUDI_P2P_PAIRS", "%s=%s", accel, nodes[i].path);
 	if (r == 0)
 		r = env_append(grant, "HABANA_VISIBLE_DEVICES", "%u", gaudi->minor);
 	if (r == 0)
@@ -195,8 +218,6 @@ int grant_build(const struct core *core, const struct grant_options *options, co
 		r = add_gaudi(core, options, devices[i], &made);
 	if (r == 0)
 		r = add_modules(devices, n, core->n_device, &made);
-	if (r == 0 && grant_find_env(&made, "GAUDI_P2P_PAIRS") && core->inventory->has_rdma_cm)
-		r = add_node(&made, NULL, RDMA_CM);
 	if (r < 0)
 		return refuse(why, size, r, "", strerror(-r));
 	*grant = made;
@@ -204,28 +225,30 @@ int grant_build(const struct core *core, const struct grant_options *options, co
 	return 0;
 }
 
-int grant_build_nics(const struct core *core, const char *const *ids, size_t n, struct grant *grant,
-		     char *why, size_t size)
+int grant_build_nics(const struct core *core, const struct grant_options *options, const char *const *ids,
+		     size_t n, struct grant *grant, char *why, size_t size)
 {
 	_cleanup_(grant_done) struct grant made = {};
 	int r = check_ids(ids, n, why, size);
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		const struct core_nic *nic = core_find_nic(core, ids[i]);
-		char path[64];
+		struct node nodes[NODES_MAX];
+		size_t n_node;
 
 		if (!nic || !nic->is_offered)
 			return refuse(why, size, -ENOENT, ids[i],
 				      "this node has no such NIC function to hand out");
-		(void)snprintf(path, sizeof(path), "/dev/infiniband/%s", nic->name.uverbs);
-		r = add_node(&made, NULL, path);
+		n_node = nodes_of_nic(core, &nic->name, nodes);
+		if (n_node == 0)
+			return refuse(why, size, -ENODEV, ids[i],
+				      "it has no verbs node: is the module ib_uverbs loaded?");
+		r = add_device(&made, core, options, ids[i], nodes, n_node);
 		if (r == 0)
-			r = env_append(&made, "GAUDI_P2P_RDMA", "%s", path);
+			r = env_append(&made, "GAUDI_P2P_RDMA", "%s", nodes[0].path);
 		if (r < 0)
 			(void)refuse(why, size, r, "", strerror(-r));
 	}
-	if (r == 0 && core->inventory->has_rdma_cm)
-		r = add_node(&made, NULL, RDMA_CM);
 	if (r < 0)
 		return r;
 	*grant = made;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What one container gets for its devices: nodes and environment.
+ * What one container gets for its devices: nodes, or names of CDI devices that
+ * stand for them, and environment.
  *
  * Host paths of nodes are the stable links (links.h), because the kubelet
  * replays an old answer after a restart, when numbers may have changed; inside
@@ -12,9 +13,8 @@
 #include <stddef.h>
 
 #include "base/cleanup.h"
+#include "cdi.h"
 #include "core.h"
-
-#define GRANT_PERMISSIONS "rw"
 
 struct grant_node {
 	char *host_path;
@@ -31,17 +31,25 @@ struct grant {
 	struct grant_node *node;
 	size_t n_env;
 	struct grant_env env[8];
+	size_t n_cdi;
+	char **cdi; /* qualified names */
 };
 
 void grant_done(struct grant *grant);
 
 struct grant_options {
 	/*
-	 * Whether the stable links of a Gaudi are in place. Without them the
+	 * Whether the stable links of a device are in place. Without them the
 	 * host paths are the plain nodes. NULL: they are.
 	 */
 	bool (*has_links)(const char *id, void *data);
 	void *data;
+	/*
+	 * Where CDI devices are described; NULL: nobody wants their names. A device
+	 * that is not described, because the file cannot be written, is given by its nodes.
+	 */
+	const struct cdi *cdi;
+	bool both; /* nodes also when there are names */
 };
 
 /*
@@ -56,8 +64,8 @@ int grant_build(const struct core *core, const struct grant_options *options, co
 		size_t n, struct grant *grant, char *why, size_t size);
 
 /* The same for NIC functions of the second resource, by PCI address. */
-int grant_build_nics(const struct core *core, const char *const *ids, size_t n, struct grant *grant,
-		     char *why, size_t size);
+int grant_build_nics(const struct core *core, const struct grant_options *options, const char *const *ids,
+		     size_t n, struct grant *grant, char *why, size_t size);
 
 /* The value of an environment variable, or NULL. */
 const char *grant_find_env(const struct grant *grant, const char *name);

@@ -10,10 +10,13 @@
 #include <unistd.h>
 
 #include "base/fileio.h"
+#include "nodes.h"
 
 #define BY_ID "gaudi/by-id"
 /* A name that no device and no link has: ids do not begin with a dot. */
 #define TEMPORARY ".new"
+
+static const char *const link_names[] = { LINKS_ACCEL, LINKS_CONTROL, LINKS_UVERBS };
 
 int links_open(struct links *links, const char *dev_dir)
 {
@@ -81,39 +84,45 @@ static int link_set(int dir, const char *name, const char *target)
 	return 0;
 }
 
-static int device_set(int by_id, const struct gaudi *gaudi, const struct pairs_nic *nic)
+/* Where the link of a node leads: relative, so that it is right wherever /dev is mounted. */
+static void target_of(char *target, size_t size, const struct node *node)
 {
-	char accel[64], control[64], uverbs[64];
-	_cleanup_close_ int dir = -EBADF;
-	int r;
+	(void)snprintf(target, size, "../../..%s", node->path + strlen("/dev"));
+}
 
-	if (mkdirat(by_id, gaudi->id, 0755) < 0 && errno != EEXIST)
+static int device_set(int by_id, const char *id, const struct node *nodes, size_t n)
+{
+	_cleanup_close_ int dir = -EBADF;
+	int r = 0;
+
+	if (mkdirat(by_id, id, 0755) < 0 && errno != EEXIST)
 		return negative_errno();
-	dir = openat(by_id, gaudi->id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	dir = openat(by_id, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (dir < 0)
 		return negative_errno();
-	(void)snprintf(accel, sizeof(accel), "../../../accel/accel%u", gaudi->minor);
-	(void)snprintf(control, sizeof(control), "../../../accel/accel_controlD%u", gaudi->minor);
-	if (nic)
-		(void)snprintf(uverbs, sizeof(uverbs), "../../../infiniband/%s", nic->uverbs);
-	r = link_set(dir, LINKS_ACCEL, accel);
-	if (r == 0)
-		r = link_set(dir, LINKS_CONTROL, gaudi->has_control ? control : NULL);
-	if (r == 0)
-		r = link_set(dir, LINKS_UVERBS, nic && nic->uverbs[0] ? uverbs : NULL);
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(link_names); i++) {
+		char target[LINKS_PATH_MAX];
+		bool wanted = false;
+
+		for (size_t j = 0; j < n; j++)
+			if (nodes[j].link && strcmp(nodes[j].link, link_names[i]) == 0) {
+				target_of(target, sizeof(target), &nodes[j]);
+				wanted = true;
+			}
+		r = link_set(dir, link_names[i], wanted ? target : NULL);
+	}
 	return r;
 }
 
 /* Removes the folder of a device and the links in it; anything else in it stays, and so does the folder. */
 static int device_remove(int by_id, const char *id)
 {
-	static const char *const names[] = { LINKS_ACCEL, LINKS_CONTROL, LINKS_UVERBS, TEMPORARY };
 	_cleanup_close_ int dir = openat(by_id, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (dir < 0)
 		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : negative_errno();
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		int r = remove_entry(dir, names[i]);
+	for (size_t i = 0; i <= ARRAY_SIZE(link_names); i++) {
+		int r = remove_entry(dir, i < ARRAY_SIZE(link_names) ? link_names[i] : TEMPORARY);
 
 		if (r < 0)
 			return r;
@@ -121,6 +130,14 @@ static int device_remove(int by_id, const char *id)
 	if (unlinkat(by_id, id, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTEMPTY)
 		return negative_errno();
 	return 0;
+}
+
+static bool is_linked(const struct core *core, const char *id)
+{
+	const struct device *device = core_find(core, id);
+	const struct core_nic *nic = device ? NULL : core_find_nic(core, id);
+
+	return device ? !device->health.vanished : nic && nic->is_offered;
 }
 
 static int prune(int by_id, const struct core *core)
@@ -133,12 +150,7 @@ static int prune(int by_id, const struct core *core)
 	if (r < 0)
 		return r;
 	while (errno = 0, (entry = readdir(dir))) {
-		const struct device *device;
-
-		if (entry->d_name[0] == '.')
-			continue;
-		device = core_find(core, entry->d_name);
-		if (device && !device->health.vanished)
+		if (entry->d_name[0] == '.' || is_linked(core, entry->d_name))
 			continue;
 		r = device_remove(by_id, entry->d_name);
 		if (result == 0)
@@ -149,19 +161,28 @@ static int prune(int by_id, const struct core *core)
 
 int links_update(struct links *links, const struct core *core)
 {
-	int result;
+	struct node nodes[NODES_MAX];
+	int result, r;
 
 	if (links->dir_fd < 0)
 		return -EBADF;
 	/* Old ones first: a number may have gone over to another device. */
 	result = prune(links->dir_fd, core);
 	for (size_t i = 0; i < core->n_device; i++) {
-		const struct device *device = &core->device[i];
-		int r;
+		const struct gaudi *gaudi = &core->device[i].gaudi;
 
-		if (device->health.vanished)
+		if (core->device[i].health.vanished)
 			continue;
-		r = device_set(links->dir_fd, &device->gaudi, core_nic_of(core, device->gaudi.id));
+		r = device_set(links->dir_fd, gaudi->id, nodes, nodes_of_gaudi(core, gaudi, nodes));
+		if (result == 0)
+			result = r;
+	}
+	for (size_t i = 0; i < core->n_nic; i++) {
+		const struct pairs_nic *name = &core->nic[i].name;
+
+		if (!core->nic[i].is_offered)
+			continue;
+		r = device_set(links->dir_fd, name->pci, nodes, nodes_of_nic(core, name, nodes));
 		if (result == 0)
 			result = r;
 	}
@@ -169,12 +190,13 @@ int links_update(struct links *links, const struct core *core)
 	return result;
 }
 
-bool links_has(const struct links *links, const char *id, unsigned minor)
+bool links_has(const struct links *links, const char *id, const struct node *node)
 {
-	char name[LINKS_PATH_MAX], target[64];
+	char name[LINKS_PATH_MAX], target[LINKS_PATH_MAX];
 
-	if (links->dir_fd < 0 || (size_t)snprintf(name, sizeof(name), "%s/" LINKS_ACCEL, id) >= sizeof(name))
+	if (links->dir_fd < 0 || links->is_broken || !node->link ||
+	    (size_t)snprintf(name, sizeof(name), "%s/%s", id, node->link) >= sizeof(name))
 		return false;
-	(void)snprintf(target, sizeof(target), "../../../accel/accel%u", minor);
+	target_of(target, sizeof(target), node);
 	return link_is(links->dir_fd, name, target);
 }

@@ -6,6 +6,9 @@
  *   /dev/gaudi/by-id/ID/control	-> ../../../accel/accel_controlD3
  *   /dev/gaudi/by-id/ID/uverbs	-> ../../../infiniband/uverbs3
  *
+ * ID is the Device ID: of a NIC that is handed out by itself its PCI address,
+ * and its folder holds uverbs alone.
+ *
  * The kubelet remembers them as host paths of containers, and the container
  * runtime follows them when a container starts. A link that led to another
  * device would hand out somebody else's: links of a device that is gone go at once.
@@ -22,6 +25,8 @@
 #define LINKS_CONTROL "control"
 #define LINKS_UVERBS "uverbs"
 #define LINKS_PATH_MAX 128
+
+struct node;
 
 struct links {
 	int dir_fd;	/* of DEV/gaudi/by-id */
@@ -44,8 +49,8 @@ void links_done(struct links *links);
  */
 int links_update(struct links *links, const struct core *core);
 
-/* Whether the link of a Gaudi's accel node is there and leads to that minor. */
-bool links_has(const struct links *links, const char *id, unsigned minor);
+/* Whether the link of a device's node is there and leads to it, and no link is in doubt. */
+bool links_has(const struct links *links, const char *id, const struct node *node);
 
 /* The host's path of a link: "/dev/gaudi/by-id/ID/accel"; path has LINKS_PATH_MAX bytes. */
 void links_path(char *path, const char *id, const char *link);

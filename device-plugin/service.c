@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "nodes.h"
 
 /* A call of PreStartContainer that cannot be answered yet. */
 struct wait {
@@ -90,6 +91,8 @@ struct answer {
 	struct grant grant;
 	V1beta1__DeviceSpec *specs;
 	V1beta1__DeviceSpec **spec_pointers;
+	V1beta1__CDIDevice *cdi;
+	V1beta1__CDIDevice **cdi_pointers;
 	V1beta1__ContainerAllocateResponse__EnvsEntry envs[ARRAY_SIZE(((struct grant *)0)->env)];
 	V1beta1__ContainerAllocateResponse__EnvsEntry *env_pointers[ARRAY_SIZE(((struct grant *)0)->env)];
 };
@@ -99,6 +102,8 @@ static void answer_done(struct answer *answer)
 	grant_done(&answer->grant);
 	free(answer->specs);
 	free(answer->spec_pointers);
+	free(answer->cdi);
+	free(answer->cdi_pointers);
 }
 
 static int answer_fill(struct answer *answer)
@@ -108,13 +113,15 @@ static int answer_fill(struct answer *answer)
 	v1beta1__container_allocate_response__init(&answer->response);
 	answer->specs = calloc(grant->n_node + 1, sizeof(*answer->specs));
 	answer->spec_pointers = calloc(grant->n_node + 1, sizeof(*answer->spec_pointers));
-	if (!answer->specs || !answer->spec_pointers)
+	answer->cdi = calloc(grant->n_cdi + 1, sizeof(*answer->cdi));
+	answer->cdi_pointers = calloc(grant->n_cdi + 1, sizeof(*answer->cdi_pointers));
+	if (!answer->specs || !answer->spec_pointers || !answer->cdi || !answer->cdi_pointers)
 		return -ENOMEM;
 	for (size_t i = 0; i < grant->n_node; i++) {
 		v1beta1__device_spec__init(&answer->specs[i]);
 		answer->specs[i].host_path = grant->node[i].host_path;
 		answer->specs[i].container_path = grant->node[i].container_path;
-		answer->specs[i].permissions = GRANT_PERMISSIONS;
+		answer->specs[i].permissions = NODES_PERMISSIONS;
 		answer->spec_pointers[i] = &answer->specs[i];
 	}
 	for (size_t i = 0; i < grant->n_env; i++) {
@@ -123,6 +130,13 @@ static int answer_fill(struct answer *answer)
 		answer->envs[i].value = grant->env[i].value;
 		answer->env_pointers[i] = &answer->envs[i];
 	}
+	for (size_t i = 0; i < grant->n_cdi; i++) {
+		v1beta1__cdidevice__init(&answer->cdi[i]);
+		answer->cdi[i].name = grant->cdi[i];
+		answer->cdi_pointers[i] = &answer->cdi[i];
+	}
+	answer->response.n_cdi_devices = grant->n_cdi;
+	answer->response.cdi_devices = answer->cdi_pointers;
 	answer->response.n_devices = grant->n_node;
 	answer->response.devices = answer->spec_pointers;
 	answer->response.n_envs = grant->n_env;
@@ -140,7 +154,8 @@ static int answer_build(const struct service *service, const V1beta1__ContainerA
 		r = grant_build(service->core, &service->grant, ids, request->n_devices_ids, &answer->grant,
 				why, size);
 	else
-		r = grant_build_nics(service->core, ids, request->n_devices_ids, &answer->grant, why, size);
+		r = grant_build_nics(service->core, &service->grant, ids, request->n_devices_ids,
+				     &answer->grant, why, size);
 	if (r < 0)
 		return r;
 	return answer_fill(answer);

@@ -7,7 +7,6 @@
 
 #include "../../../device-plugin/core.h"
 #include "../../../device-plugin/grant.h"
-#include "../../../device-plugin/links.h"
 #include "../fakefs.h"
 #include "base/log.h"
 
@@ -56,162 +55,6 @@ static int load(struct fixture *f, const char *tree)
 {
 	fakefs_load(f->fs, tree);
 	return scan(f, 1000);
-}
-
-static const struct grant_node *node_at(const struct grant *grant, const char *container_path)
-{
-	for (size_t i = 0; i < grant->n_node; i++)
-		if (strcmp(grant->node[i].container_path, container_path) == 0)
-			return &grant->node[i];
-	return NULL;
-}
-
-static void assert_node(const struct grant *grant, const char *container_path, const char *host_path)
-{
-	const struct grant_node *node = node_at(grant, container_path);
-
-	assert_non_null(node);
-	assert_string_equal(node->host_path, host_path);
-}
-
-static void assert_env(const struct grant *grant, const char *name, const char *value)
-{
-	const char *got = grant_find_env(grant, name);
-
-	if (!value) {
-		assert_null(got);
-		return;
-	}
-	assert_non_null(got);
-	assert_string_equal(got, value);
-}
-
-/* --- what a container gets --------------------------------------------------- */
-
-static void one_gaudi_comes_with_its_nic(void **state)
-{
-	struct fixture *f = *state;
-	_cleanup_(grant_done) struct grant grant = {};
-	const char *ids[] = { "0000:07:00.0" };
-
-	(void)load(f, TREES "lab.tree");
-	assert_int_equal(grant_build(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), 0);
-	assert_int_equal(grant.n_node, 4);
-	assert_node(&grant, "/dev/accel/accel1", "/dev/gaudi/by-id/0000:07:00.0/accel");
-	assert_node(&grant, "/dev/accel/accel_controlD1", "/dev/gaudi/by-id/0000:07:00.0/control");
-	assert_node(&grant, "/dev/infiniband/uverbs1", "/dev/gaudi/by-id/0000:07:00.0/uverbs");
-	assert_node(&grant, "/dev/infiniband/rdma_cm", "/dev/infiniband/rdma_cm");
-	assert_env(&grant, "HABANA_VISIBLE_DEVICES", "1");
-	assert_env(&grant, "HL_VISIBLE_DEVICES", "/dev/accel/accel1");
-	assert_env(&grant, "HL_VISIBLE_DEVICES_UUID", "0000:07:00.0");
-	assert_env(&grant, "HABANA_VISIBLE_MODULES", "1");
-	assert_env(&grant, "GAUDI_P2P_PAIRS", "/dev/accel/accel1=/dev/infiniband/uverbs1");
-}
-
-static void all_gaudis_come_without_module_ids_in_any_order(void **state)
-{
-	struct fixture *f = *state;
-	_cleanup_(grant_done) struct grant grant = {}, turned = {};
-	const char *ids[] = { "0000:03:00.0", "0000:07:00.0" }, *back[] = { "0000:07:00.0", "0000:03:00.0" };
-
-	(void)load(f, TREES "lab.tree");
-	assert_int_equal(grant_build(&f->core, NULL, ids, 2, &grant, f->why, sizeof(f->why)), 0);
-	assert_int_equal(grant_build(&f->core, NULL, back, 2, &turned, f->why, sizeof(f->why)), 0);
-	assert_int_equal(grant.n_node, 7); /* rdma_cm once */
-	assert_env(&grant, "HABANA_VISIBLE_DEVICES", "0,1");
-	assert_env(&grant, "HABANA_VISIBLE_MODULES", NULL);
-	assert_env(&grant, "GAUDI_P2P_PAIRS",
-		   "/dev/accel/accel0=/dev/infiniband/uverbs0,/dev/accel/accel1=/dev/infiniband/uverbs1");
-	assert_env(&turned, "HL_VISIBLE_DEVICES", grant_find_env(&grant, "HL_VISIBLE_DEVICES"));
-	for (size_t i = 0; i < grant.n_node; i++)
-		assert_string_equal(grant.node[i].host_path, turned.node[i].host_path);
-}
-
-static void serials_are_told_and_the_second_of_a_switch_is_alone(void **state)
-{
-	struct fixture *f = *state;
-	_cleanup_(grant_done) struct grant grant = {};
-	const char *ids[] = { "AM00000002", "AM00000003" };
-
-	(void)load(f, TREES "eight-four.tree");
-	assert_int_equal(grant_build(&f->core, NULL, ids, 2, &grant, f->why, sizeof(f->why)), 0);
-	assert_env(&grant, "HL_VISIBLE_DEVICES_UUID", "AM00000002,AM00000003");
-	assert_env(&grant, "HABANA_VISIBLE_MODULES", "3,6");
-	assert_env(&grant, "GAUDI_P2P_PAIRS", "/dev/accel/accel2=/dev/infiniband/uverbs1");
-	assert_node(&grant, "/dev/accel/accel3", "/dev/gaudi/by-id/AM00000003/accel");
-	assert_null(node_at(&grant, "/dev/infiniband/uverbs2"));
-}
-
-static void numbers_beyond_nine_are_whole(void **state)
-{
-	struct fixture *f = *state;
-	_cleanup_(grant_done) struct grant grant = {};
-	const char *ids[] = { "0000:0b:00.0", "0000:02:00.0" };
-
-	(void)load(f, TREES "twelve.tree");
-	assert_int_equal(grant_build(&f->core, NULL, ids, 2, &grant, f->why, sizeof(f->why)), 0);
-	assert_env(&grant, "HABANA_VISIBLE_DEVICES", "1,10");
-	assert_env(&grant, "HABANA_VISIBLE_MODULES", "1,10");
-	assert_env(&grant, "GAUDI_P2P_PAIRS", NULL);
-	assert_node(&grant, "/dev/accel/accel10", "/dev/gaudi/by-id/0000:0b:00.0/accel");
-	assert_null(node_at(&grant, "/dev/infiniband/rdma_cm"));
-}
-
-static bool no_links(const char *id, void *data)
-{
-	(void)id;
-	(void)data;
-	return false;
-}
-
-static void without_links_the_plain_nodes_are_given(void **state)
-{
-	struct fixture *f = *state;
-	_cleanup_(grant_done) struct grant grant = {};
-	struct grant_options options = { .has_links = no_links };
-	const char *ids[] = { "0000:07:00.0" };
-
-	(void)load(f, TREES "lab.tree");
-	assert_int_equal(grant_build(&f->core, &options, ids, 1, &grant, f->why, sizeof(f->why)), 0);
-	assert_node(&grant, "/dev/accel/accel1", "/dev/accel/accel1");
-	assert_node(&grant, "/dev/infiniband/uverbs1", "/dev/infiniband/uverbs1");
-}
-
-static void impossible_requests_are_refused_by_name(void **state)
-{
-	struct fixture *f = *state;
-	struct grant grant = {};
-	const char *twice[] = { "0000:07:00.0", "0000:07:00.0" }, *unknown[] = { "0000:03:00.0", "nobody" };
-
-	(void)load(f, TREES "lab.tree");
-	assert_int_equal(grant_build(&f->core, NULL, twice, 0, &grant, f->why, sizeof(f->why)), -EINVAL);
-	assert_int_equal(grant_build(&f->core, NULL, twice, 2, &grant, f->why, sizeof(f->why)), -EINVAL);
-	assert_non_null(strstr(f->why, "0000:07:00.0"));
-	assert_int_equal(grant_build(&f->core, NULL, unknown, 2, &grant, f->why, sizeof(f->why)), -ENOENT);
-	assert_non_null(strstr(f->why, "nobody"));
-	assert_null(grant.node);
-}
-
-static void a_draining_device_is_given_a_lost_one_not(void **state)
-{
-	struct fixture *f = *state;
-	struct grant grant = {};
-	const char *ids[] = { "0000:03:00.0" };
-
-	(void)load(f, TREES "lab.tree");
-	fakefs_put(f->fs, LAB_GAUDI0 "/state", "draining\n");
-	(void)scan(f, 2000);
-	assert_int_equal(grant_build(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), 0);
-	grant_done(&grant);
-	fakefs_put(f->fs, LAB_GAUDI0 "/state", "lost\n");
-	fakefs_put(f->fs, LAB_GAUDI0 "/reason", "reads return all ones\n");
-	(void)scan(f, 2001);
-	assert_int_equal(grant_build(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), -ENODEV);
-	assert_non_null(strstr(f->why, "all ones"));
-	fakefs_remove(f->fs, "sys/class/accel/accel0");
-	(void)scan(f, 2002);
-	assert_int_equal(grant_build(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), -ENODEV);
-	assert_non_null(strstr(f->why, "gone"));
 }
 
 /* --- over time --------------------------------------------------------------- */
@@ -548,17 +391,16 @@ static void left_over_nics_are_handed_out_by_themselves(void **state)
 	(void)scan(f, 2000);
 	assert_int_equal(f->core.n_nic, 2);
 	assert_null(core_nic_of(&f->core, "0000:03:00.0"));
-	assert_int_equal(grant_build_nics(&f->core, ids, 1, &grant, f->why, sizeof(f->why)), 0);
+	assert_int_equal(grant_build_nics(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), 0);
 	assert_int_equal(grant.n_node, 2);
-	assert_node(&grant, "/dev/infiniband/uverbs1", "/dev/infiniband/uverbs1");
-	assert_env(&grant, "GAUDI_P2P_RDMA", "/dev/infiniband/uverbs1");
+	assert_string_equal(grant_find_env(&grant, "GAUDI_P2P_RDMA"), "/dev/infiniband/uverbs1");
 	/* Inside a pod it stays listed and healthy. */
 	move_link_0_away(f, true);
 	(void)scan(f, 3000);
 	assert_int_equal(f->core.n_nic, 2);
 	assert_int_equal(core_find_nic(&f->core, "0000:04:00.0")->missing_ms, 0);
 	ids[0] = "0000:03:00.0";
-	assert_int_equal(grant_build_nics(&f->core, ids, 1, &grant, f->why, sizeof(f->why)), -ENOENT);
+	assert_int_equal(grant_build_nics(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), -ENOENT);
 }
 
 static void a_nic_is_offered_only_when_no_gaudi_came_for_it(void **state)
@@ -603,102 +445,7 @@ static void preference_is_never_an_error(void **state)
 	assert_int_equal(core_prefer(&f->core, available, 5, NULL, 0, 0, chosen), 0);
 }
 
-/* --- links -------------------------------------------------------------------- */
-
-static void assert_link(struct fixture *f, const char *path, const char *target)
-{
-	char got[256];
-	ssize_t n = readlink(fakefs_join(f->fs, path), got, sizeof(got) - 1);
-
-	if (!target) {
-		assert_int_equal(n, -1);
-		return;
-	}
-	assert_true(n > 0);
-	got[n] = '\0';
-	assert_string_equal(got, target);
-}
-
-#define BY_ID "dev/gaudi/by-id/"
-
-static void links_lead_to_the_nodes_and_follow_their_numbers(void **state)
-{
-	struct fixture *f = *state;
-	_cleanup_(links_done) struct links links = LINKS_INIT;
-
-	fakefs_mkdir(f->fs, "dev");
-	(void)load(f, TREES "lab.tree");
-	assert_int_equal(links_update(&links, &f->core), -EBADF);
-	assert_int_equal(links_open(&links, fakefs_join(f->fs, "dev")), 0);
-	assert_int_equal(links_update(&links, &f->core), 0);
-	assert_link(f, BY_ID "0000:07:00.0/accel", "../../../accel/accel1");
-	assert_link(f, BY_ID "0000:07:00.0/control", "../../../accel/accel_controlD1");
-	assert_link(f, BY_ID "0000:07:00.0/uverbs", "../../../infiniband/uverbs1");
-	fakefs_put(f->fs, "dev/accel/accel1", "node");
-	assert_string_equal(fakefs_get(f->fs, BY_ID "0000:07:00.0/accel"), "node");
-	assert_true(links_has(&links, "0000:07:00.0", 1));
-	assert_false(links_has(&links, "0000:07:00.0", 2));
-	assert_false(links_has(&links, "nobody", 1));
-	/* The device comes back under another number, and without its NIC. */
-	core_find(&f->core, "0000:07:00.0")->gaudi.minor = 4;
-	core_find(&f->core, "0000:07:00.0")->gaudi.has_control = false;
-	pairs_free(TAKE_PTR(f->core.pairs));
-	f->core.pairs = pairs_new("none");
-	assert_int_equal(links_update(&links, &f->core), 0);
-	assert_link(f, BY_ID "0000:07:00.0/accel", "../../../accel/accel4");
-	assert_link(f, BY_ID "0000:07:00.0/control", NULL);
-	assert_link(f, BY_ID "0000:07:00.0/uverbs", NULL);
-}
-
-static void links_of_absent_devices_go_at_once(void **state)
-{
-	struct fixture *f = *state;
-	_cleanup_(links_done) struct links links = LINKS_INIT;
-
-	(void)load(f, TREES "lab.tree");
-	fakefs_link(f->fs, BY_ID "GONE/accel", "../../../accel/accel1");
-	fakefs_link(f->fs, BY_ID "GONE/.new", "x");
-	fakefs_put(f->fs, BY_ID "KEPT/notes", "not ours");
-	fakefs_link(f->fs, BY_ID "KEPT/uverbs", "../../../infiniband/uverbs0");
-	fakefs_link(f->fs, BY_ID "stray", "KEPT");
-	assert_int_equal(links_open(&links, fakefs_join(f->fs, "dev")), 0);
-	assert_int_equal(links_update(&links, &f->core), 0);
-	assert_link(f, BY_ID "GONE/accel", NULL);
-	assert_int_equal(access(fakefs_join(f->fs, BY_ID "GONE"), F_OK), -1);
-	assert_link(f, BY_ID "KEPT/uverbs", NULL);
-	assert_string_equal(fakefs_get(f->fs, BY_ID "KEPT/notes"), "not ours");
-	fakefs_remove(f->fs, "sys/class/accel/accel1");
-	(void)scan(f, 2000);
-	assert_int_equal(links_update(&links, &f->core), 0);
-	assert_link(f, BY_ID "0000:07:00.0/accel", NULL);
-	assert_link(f, BY_ID "0000:03:00.0/accel", "../../../accel/accel0");
-}
-
-static void a_broken_directory_spoils_only_its_own_device(void **state)
-{
-	struct fixture *f = *state;
-	_cleanup_(links_done) struct links links = LINKS_INIT;
-
-	(void)load(f, TREES "lab.tree");
-	fakefs_put(f->fs, BY_ID "0000:03:00.0", "a file in the way");
-	assert_int_equal(links_open(&links, fakefs_join(f->fs, "dev")), 0);
-	assert_int_equal(links_update(&links, &f->core), -ENOTDIR);
-	assert_true(links.is_broken);
-	assert_link(f, BY_ID "0000:07:00.0/accel", "../../../accel/accel1");
-	fakefs_remove(f->fs, BY_ID "0000:03:00.0");
-	assert_int_equal(links_update(&links, &f->core), 0);
-	assert_false(links.is_broken);
-}
-
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test_setup_teardown(one_gaudi_comes_with_its_nic, setup, teardown),
-	cmocka_unit_test_setup_teardown(all_gaudis_come_without_module_ids_in_any_order, setup, teardown),
-	cmocka_unit_test_setup_teardown(serials_are_told_and_the_second_of_a_switch_is_alone, setup,
-					teardown),
-	cmocka_unit_test_setup_teardown(numbers_beyond_nine_are_whole, setup, teardown),
-	cmocka_unit_test_setup_teardown(without_links_the_plain_nodes_are_given, setup, teardown),
-	cmocka_unit_test_setup_teardown(impossible_requests_are_refused_by_name, setup, teardown),
-	cmocka_unit_test_setup_teardown(a_draining_device_is_given_a_lost_one_not, setup, teardown),
 	cmocka_unit_test_setup_teardown(readiness_follows_the_lease, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_vanished_device_stays_listed_for_a_while, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_link_made_anew_by_a_move_keeps_its_pair, setup, teardown),
@@ -722,9 +469,6 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(left_over_nics_are_handed_out_by_themselves, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_nic_is_offered_only_when_no_gaudi_came_for_it, setup, teardown),
 	cmocka_unit_test_setup_teardown(preference_is_never_an_error, setup, teardown),
-	cmocka_unit_test_setup_teardown(links_lead_to_the_nodes_and_follow_their_numbers, setup, teardown),
-	cmocka_unit_test_setup_teardown(links_of_absent_devices_go_at_once, setup, teardown),
-	cmocka_unit_test_setup_teardown(a_broken_directory_spoils_only_its_own_device, setup, teardown),
 };
 
 UNIT_MAIN(tests)

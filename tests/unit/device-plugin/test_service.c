@@ -529,7 +529,7 @@ static void nics_by_themselves_are_a_second_resource(void **state)
 	response = call_answer(f, &v1beta1__allocate_response__descriptor);
 	assert_int_equal(response->container_responses[0]->n_devices, 2);
 	assert_string_equal(response->container_responses[0]->devices[0]->host_path,
-			    "/dev/infiniband/uverbs1");
+			    "/dev/gaudi/by-id/0000:08:00.0/uverbs");
 	call_pre_start(f, "0000:08:00.0");
 	WAIT_FOR(f, f->call.is_done);
 	assert_int_equal(f->call.error.status, GRPC_OK);
