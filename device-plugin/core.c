@@ -460,35 +460,53 @@ bool core_account(struct core *core, const char *const *ids, size_t n, size_t n_
 
 /* --- answers ---------------------------------------------------------------- */
 
+static int text_compare(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* What is known of an id for the preference: of a Gaudi or a NIC, or nothing. */
+static struct prefer_device candidate(const struct core *core, const char *id)
+{
+	const struct device *device = core_find(core, id);
+	const struct core_nic *nic = device ? NULL : core_find_nic(core, id);
+	const struct nic *seen = nic && core->inventory ? inventory_find_nic(core->inventory, id) : NULL;
+
+	if (device)
+		return (struct prefer_device){ .id = id,
+					       .path = device->gaudi.path,
+					       .numa_node = device->gaudi.numa_node,
+					       .is_ready = device->gaudi.state == LEASE_FREE };
+	return (struct prefer_device){ .id = id,
+				       .path = seen ? seen->path : "",
+				       .numa_node = nic ? nic->numa_node : -1,
+				       .is_ready = nic != NULL };
+}
+
 int core_prefer(const struct core *core, const char *const *available, size_t n_available,
 		const char *const *must, size_t n_must, size_t size, const char **chosen)
 {
 	size_t k = size < n_available ? size : n_available, n = 0;
 	_cleanup_free_ struct prefer_device *devices = calloc(n_available + 1, sizeof(*devices));
 	_cleanup_free_ size_t *index = calloc(k + 1, sizeof(*index));
+	_cleanup_free_ const char **ids = calloc(n_available + n_must + 1, sizeof(*ids));
+	const char **musts = ids + n_available;
 	int r;
 
-	if (!devices || !index)
+	if (!devices || !index || !ids)
 		return -ENOMEM;
+	/* Sorted, because there may be hundreds of them, each of them perhaps twice. */
+	for (size_t i = 0; i < n_available; i++)
+		ids[i] = available[i];
+	for (size_t i = 0; i < n_must; i++)
+		musts[i] = must[i];
+	qsort(ids, n_available, sizeof(*ids), text_compare);
+	qsort(musts, n_must, sizeof(*musts), text_compare);
 	for (size_t i = 0; i < n_available; i++) {
-		const struct device *device = core_find(core, available[i]);
-		const struct core_nic *nic = core_find_nic(core, available[i]);
-		const struct nic *seen =
-			nic && core->inventory ? inventory_find_nic(core->inventory, available[i]) : NULL;
-
-		if (contains(available, i, available[i]))
+		if (i > 0 && strcmp(ids[i], ids[i - 1]) == 0)
 			continue;
-		devices[n++] = (struct prefer_device){
-			.id = available[i],
-			.path = device ? device->gaudi.path
-				: seen ? seen->path
-				       : "",
-			.numa_node = device ? device->gaudi.numa_node
-				     : nic  ? nic->numa_node
-					    : -1,
-			.is_ready = nic || (device && device->gaudi.state == LEASE_FREE),
-			.must = contains(must, n_must, available[i]),
-		};
+		devices[n] = candidate(core, ids[i]);
+		devices[n++].must = bsearch(&ids[i], musts, n_must, sizeof(*musts), text_compare) != NULL;
 	}
 	r = prefer_choose(devices, n, k, index);
 	for (int i = 0; i < r; i++)

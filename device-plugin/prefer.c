@@ -2,14 +2,24 @@
 #include "prefer.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "sysfs/pci.h"
 
-/* C(16, 8) is 12870: up to 16 devices every choice is looked at. */
-#define WAYS_MAX 20000
+/* Steps that may be spent on many devices, so that an answer takes well under a millisecond. */
+#define GREEDY_STEPS 50000
+#define SEARCH_STEPS 60000
+
+/* How good a choice is: smaller is better, field by field. None shrinks when a device is added. */
+struct score {
+	unsigned long long switches;
+	unsigned long long distance;
+	unsigned long long not_ready;
+	unsigned long long broken; /* by how much the sum of squares of what is left shrinks */
+};
 
 struct chooser {
 	const struct prefer_device *devices;
@@ -18,12 +28,17 @@ struct chooser {
 	size_t n_must;
 	size_t *group; /* switch of a position */
 	size_t n_groups;
-	unsigned *distance;  /* n * n, by position */
-	size_t *taken;	     /* of a group, scratch */
-	size_t *total;	     /* of a group */
-	size_t *pick, *best; /* positions, ascending */
-	struct prefer_score best_score;
-	bool has_best;
+	size_t biggest;	    /* group */
+	uint16_t *distance; /* n * n, by position */
+	unsigned nearest;   /* smallest distance of two */
+	size_t *taken;	    /* of a group */
+	size_t *total;	    /* of a group */
+	size_t *ahead;	    /* of a group: members behind the position the search is at */
+	size_t *pick;	    /* positions, ascending */
+	size_t *best;	    /* the same */
+	struct score best_score;
+	bool is_guess; /* best is from the greedy choice: an equal one found in order stands before it */
+	unsigned long long left; /* steps */
 };
 
 static int order_compare(const void *a, const void *b, void *data)
@@ -36,55 +51,52 @@ static int order_compare(const void *a, const void *b, void *data)
 	return strcmp(x->id, y->id);
 }
 
-static bool same_switch(const struct prefer_device *a, const struct prefer_device *b)
+static bool is_ready(const struct chooser *c, size_t position)
 {
-	size_t len = pci_switch_len(a->path);
-
-	return *a->path && len == pci_switch_len(b->path) && strncmp(a->path, b->path, len) == 0;
+	return c->devices[c->order[position]].is_ready;
 }
 
-static const struct prefer_device *device_at(const struct chooser *c, size_t position)
+static unsigned distance_of(const struct chooser *c, size_t a, size_t b)
 {
-	return &c->devices[c->order[position]];
+	return c->distance[a * c->n + b];
 }
 
-static void chooser_measure(struct chooser *c)
+static int chooser_measure(struct chooser *c)
 {
+	_cleanup_free_ struct pci_place *places = calloc(c->n + 1, sizeof(*places));
+	_cleanup_free_ const char **paths = calloc(c->n + 1, sizeof(*paths));
+	_cleanup_free_ int *numa_nodes = calloc(c->n + 1, sizeof(*numa_nodes));
+	int r;
+
+	if (!places || !paths || !numa_nodes)
+		return -ENOMEM;
 	for (size_t i = 0; i < c->n; i++) {
-		const struct prefer_device *a = device_at(c, i);
-
-		c->n_must += a->must;
+		paths[i] = c->devices[c->order[i]].path;
+		numa_nodes[i] = c->devices[c->order[i]].numa_node;
+	}
+	r = pci_places(paths, numa_nodes, c->n, places);
+	if (r < 0)
+		return r;
+	c->nearest = UINT16_MAX;
+	for (size_t i = 0; i < c->n; i++) {
+		c->n_must += c->devices[c->order[i]].must;
 		c->group[i] = c->n_groups;
 		for (size_t j = 0; j < i; j++) {
-			const struct prefer_device *b = device_at(c, j);
-			unsigned distance = pci_distance(a->path, a->numa_node, b->path, b->numa_node);
+			unsigned distance = pci_place_distance(&places[i], &places[j]);
 
-			c->distance[i * c->n + j] = c->distance[j * c->n + i] = distance;
-			if (c->group[i] == c->n_groups && same_switch(a, b))
+			c->distance[i * c->n + j] = c->distance[j * c->n + i] = (uint16_t)distance;
+			c->nearest = distance < c->nearest ? distance : c->nearest;
+			if (places[i].group >= 0 && places[i].group == places[j].group)
 				c->group[i] = c->group[j];
 		}
-		c->total[c->group[i]]++;
+		if (++c->total[c->group[i]] > c->biggest)
+			c->biggest = c->total[c->group[i]];
 		c->n_groups += c->group[i] == c->n_groups;
 	}
+	return 0;
 }
 
-static struct prefer_score score_of(struct chooser *c, const size_t *pick)
-{
-	struct prefer_score score = { .broken = (unsigned long long)c->n * c->n };
-
-	memset(c->taken, 0, c->n_groups * sizeof(*c->taken));
-	for (size_t i = 0; i < c->size; i++) {
-		score.switches += c->taken[c->group[pick[i]]]++ == 0;
-		score.not_ready += !device_at(c, pick[i])->is_ready;
-		for (size_t j = 0; j < i; j++)
-			score.distance += c->distance[pick[i] * c->n + pick[j]];
-	}
-	for (size_t g = 0; g < c->n_groups; g++)
-		score.broken -= (unsigned long long)(c->total[g] - c->taken[g]) * (c->total[g] - c->taken[g]);
-	return score;
-}
-
-static int score_compare(const struct prefer_score *a, const struct prefer_score *b)
+static int score_compare(const struct score *a, const struct score *b)
 {
 	if (a->switches != b->switches)
 		return a->switches < b->switches ? -1 : 1;
@@ -95,72 +107,107 @@ static int score_compare(const struct prefer_score *a, const struct prefer_score
 	return a->broken < b->broken ? -1 : a->broken > b->broken;
 }
 
-/* Ties: the choice that comes first in ascending positions. */
-static void consider(struct chooser *c)
+/* The score with one more position; the n before it are in c->pick. */
+static struct score score_add(const struct chooser *c, struct score score, size_t n, size_t position)
 {
-	struct prefer_score score = score_of(c, c->pick);
-	int r = c->has_best ? score_compare(&score, &c->best_score) : -1;
+	size_t group = c->group[position];
 
-	for (size_t i = 0; r == 0 && i < c->size; i++)
-		if (c->pick[i] != c->best[i])
-			r = c->pick[i] < c->best[i] ? -1 : 1;
-	if (r >= 0 && c->has_best)
+	score.switches += c->taken[group] == 0;
+	score.not_ready += !is_ready(c, position);
+	/* left squared minus (left - 1) squared */
+	score.broken += 2 * (c->total[group] - c->taken[group]) - 1;
+	for (size_t i = 0; i < n; i++)
+		score.distance += distance_of(c, c->pick[i], position);
+	return score;
+}
+
+/* --- searching all choices ------------------------------------------------------ */
+
+/* The smallest sum of distances from what is chosen to so many positions at or behind one. */
+static unsigned long long least_reach(const struct chooser *c, size_t n, size_t position, size_t missing)
+{
+	uint32_t least[PREFER_EXACT_MAX];
+	unsigned long long sum = 0;
+	size_t found = 0;
+
+	for (size_t i = position; i < c->n; i++) {
+		uint32_t reach = 0;
+		size_t at;
+
+		for (size_t k = 0; k < n; k++)
+			reach += distance_of(c, c->pick[k], i);
+		if (found == missing && reach >= least[found - 1])
+			continue;
+		if (found < missing)
+			found++;
+		for (at = found - 1; at > 0 && least[at - 1] > reach; at--)
+			least[at] = least[at - 1];
+		least[at] = reach;
+	}
+	for (size_t i = 0; i < found; i++)
+		sum += least[i];
+	return sum;
+}
+
+/* What no choice that goes on from here can be better than: n are chosen, the next is at or behind position. */
+static struct score score_bound(const struct chooser *c, struct score score, size_t n, size_t position)
+{
+	size_t missing = c->size - n, room = 0;
+
+	for (size_t g = 0; g < c->n_groups; g++)
+		room += c->taken[g] ? c->ahead[g] : 0;
+	if (missing > room)
+		score.switches += (missing - room + c->biggest - 1) / c->biggest;
+	score.distance += (unsigned long long)c->nearest * (missing * (missing - 1) / 2);
+	if (c->n <= PREFER_EXACT_MAX)
+		score.distance += least_reach(c, n, position, missing);
+	else
+		score.distance += (unsigned long long)c->nearest * missing * n;
+	score.broken += missing;
+	return score;
+}
+
+static void search(struct chooser *c, size_t n, size_t position, struct score score)
+{
+	struct score bound;
+	int r;
+
+	if (n == c->size) {
+		r = score_compare(&score, &c->best_score);
+		if (r < 0 || (r == 0 && c->is_guess)) {
+			memcpy(c->best, c->pick, c->size * sizeof(*c->best));
+			c->best_score = score;
+			c->is_guess = false;
+		}
 		return;
-	memcpy(c->best, c->pick, c->size * sizeof(*c->best));
-	c->best_score = score;
-	c->has_best = true;
-}
-
-/* Number of ways to choose k of n, WAYS_MAX + 1 when there are more than WAYS_MAX. */
-static size_t count_ways(size_t n, size_t k)
-{
-	size_t ways = 1;
-
-	k = k < n - k ? k : n - k;
-	for (size_t i = 1; i <= k; i++) {
-		ways = ways * (n - k + i) / i;
-		if (ways > WAYS_MAX)
-			return WAYS_MAX + 1;
 	}
-	return ways;
+	if (c->n - position < c->size - n || c->left < c->n_groups + n + 1)
+		return;
+	c->left -= c->n_groups + n + 1;
+	bound = score_bound(c, score, n, position);
+	r = score_compare(&bound, &c->best_score);
+	if (r > 0 || (r == 0 && !c->is_guess))
+		return;
+	c->ahead[c->group[position]]--;
+	c->pick[n] = position;
+	bound = score_add(c, score, n, position);
+	c->taken[c->group[position]]++;
+	search(c, n + 1, position + 1, bound);
+	c->taken[c->group[position]]--;
+	if (position >= c->n_must)
+		search(c, n, position + 1, score);
+	c->ahead[c->group[position]]++;
 }
 
-/* Every choice that begins with the musts, in ascending order. */
-static void choose_exact(struct chooser *c)
+static void search_all(struct chooser *c)
 {
-	size_t i;
-
-	for (i = 0; i < c->size; i++)
-		c->pick[i] = i;
-	for (;;) {
-		consider(c);
-		for (i = c->size; i > c->n_must && c->pick[i - 1] == c->n - c->size + i - 1; i--)
-			;
-		if (i <= c->n_must)
-			return;
-		c->pick[i - 1]++;
-		for (; i < c->size; i++)
-			c->pick[i] = c->pick[i - 1] + 1;
-	}
+	c->left = c->n <= PREFER_EXACT_MAX ? ULLONG_MAX : SEARCH_STEPS;
+	memset(c->taken, 0, c->n_groups * sizeof(*c->taken));
+	memcpy(c->ahead, c->total, c->n_groups * sizeof(*c->ahead));
+	search(c, 0, 0, (struct score){});
 }
 
-/* What adding a position costs, in the order of the score's fields; added[] holds distance sums. */
-static bool adds_less(const struct chooser *c, const unsigned long long *added, size_t a, size_t b)
-{
-	bool new_a = c->taken[c->group[a]] == 0, new_b = c->taken[c->group[b]] == 0;
-	size_t left_a = c->total[c->group[a]] - c->taken[c->group[a]];
-	size_t left_b = c->total[c->group[b]] - c->taken[c->group[b]];
-
-	if (new_a != new_b)
-		return new_b;
-	if (added[a] != added[b])
-		return added[a] < added[b];
-	if (device_at(c, a)->is_ready != device_at(c, b)->is_ready)
-		return device_at(c, a)->is_ready;
-	if (left_a != left_b)
-		return left_a < left_b;
-	return a < b;
-}
+/* --- a good choice to begin with ------------------------------------------------- */
 
 static int position_compare(const void *a, const void *b)
 {
@@ -169,64 +216,103 @@ static int position_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Grows a choice from the musts and, if there are none, from seed. */
-static void choose_greedy(struct chooser *c, size_t seed, unsigned long long *added, bool *in)
+static void take_if_better(struct chooser *c)
 {
-	size_t n = 0;
+	struct score score = {};
+	int r;
 
+	qsort(c->pick, c->size, sizeof(*c->pick), position_compare);
+	memset(c->taken, 0, c->n_groups * sizeof(*c->taken));
+	for (size_t i = 0; i < c->size; i++) {
+		score = score_add(c, score, i, c->pick[i]);
+		c->taken[c->group[c->pick[i]]]++;
+	}
+	r = c->is_guess ? score_compare(&score, &c->best_score) : -1;
+	for (size_t i = 0; r == 0 && i < c->size; i++)
+		if (c->pick[i] != c->best[i])
+			r = c->pick[i] < c->best[i] ? -1 : 1;
+	if (r >= 0)
+		return;
+	memcpy(c->best, c->pick, c->size * sizeof(*c->best));
+	c->best_score = score;
+	c->is_guess = true;
+}
+
+/* What adding a position costs, in the order of the score's fields, as one number. */
+static uint64_t cost_of(const struct chooser *c, size_t position, uint32_t added)
+{
+	size_t group = c->group[position];
+
+	return (uint64_t)(c->taken[group] == 0) << 60 | (uint64_t)added << 30 |
+	       (uint64_t)!is_ready(c, position) << 29 | (uint64_t)(c->total[group] - c->taken[group]) << 14 |
+	       position;
+}
+
+/* Grows a choice from the musts and, if there are none, from seed. added: sums of distances to the chosen. */
+static void choose_greedy(struct chooser *c, size_t seed, uint32_t *added, bool *in)
+{
 	memset(added, 0, c->n * sizeof(*added));
 	memset(in, 0, c->n * sizeof(*in));
 	memset(c->taken, 0, c->n_groups * sizeof(*c->taken));
-	while (n < c->size) {
-		size_t next = SIZE_MAX;
+	for (size_t n = 0; n < c->size; n++) {
+		size_t next = n < c->n_must ? n : seed;
+		uint64_t least = UINT64_MAX;
 
-		if (n < c->n_must)
-			next = n;
-		else if (n == 0)
-			next = seed;
-		for (size_t i = 0; n >= c->n_must && n > 0 && i < c->n; i++)
-			if (!in[i] && (next == SIZE_MAX || adds_less(c, added, i, next)))
+		for (size_t i = 0; n >= c->n_must && n > 0 && i < c->n; i++) {
+			uint64_t cost = in[i] ? UINT64_MAX : cost_of(c, i, added[i]);
+
+			if (cost < least) {
+				least = cost;
 				next = i;
+			}
+		}
 		in[next] = true;
-		c->pick[n++] = next;
+		c->pick[n] = next;
 		c->taken[c->group[next]]++;
 		for (size_t i = 0; i < c->n; i++)
 			added[i] += c->distance[next * c->n + i];
 	}
-	qsort(c->pick, c->size, sizeof(*c->pick), position_compare);
-	consider(c);
+	take_if_better(c);
 }
 
-static int chooser_run(struct chooser *c)
+static int choose_well(struct chooser *c)
 {
-	_cleanup_free_ unsigned long long *added = NULL;
-	_cleanup_free_ bool *in = NULL;
+	_cleanup_free_ uint32_t *added = calloc(c->n, sizeof(*added));
+	_cleanup_free_ bool *in = calloc(c->n, sizeof(*in)), *seen = calloc(c->n, sizeof(*seen));
+	size_t runs = GREEDY_STEPS / (c->n * c->size) + 1, stride = (c->n_groups + runs - 1) / runs;
 
-	chooser_measure(c);
-	if (c->n_must >= c->size) {
-		for (size_t i = 0; i < c->size; i++)
-			c->best[i] = i;
-		return 0;
-	}
-	if (count_ways(c->n - c->n_must, c->size - c->n_must) <= WAYS_MAX) {
-		choose_exact(c);
-		return 0;
-	}
-	added = calloc(c->n, sizeof(*added));
-	in = calloc(c->n, sizeof(*in));
-	if (!added || !in)
+	if (!added || !in || !seen)
 		return -ENOMEM;
+	/* One beginning per switch is enough, as its members are alike. */
 	for (size_t i = 0; i < c->n; i++) {
-		bool first = true;
-
-		/* One beginning per switch is enough: its members are alike. */
-		for (size_t j = 0; j < i; j++)
-			first = first && c->group[j] != c->group[i];
-		if (first)
+		if (seen[c->group[i]])
+			continue;
+		seen[c->group[i]] = true;
+		if (c->group[i] % stride == 0)
 			choose_greedy(c, i, added, in);
 		if (c->n_must > 0)
 			break;
 	}
+	return 0;
+}
+
+/* --- both ------------------------------------------------------------------------- */
+
+static int chooser_run(struct chooser *c)
+{
+	int r = chooser_measure(c);
+
+	if (r < 0)
+		return r;
+	if (c->n_must >= c->size || c->n == c->size) {
+		for (size_t i = 0; i < c->size; i++)
+			c->best[i] = i;
+		return 0;
+	}
+	r = choose_well(c);
+	if (r < 0)
+		return r;
+	search_all(c);
 	return 0;
 }
 
@@ -239,22 +325,23 @@ static int index_compare(const void *a, const void *b, void *data)
 
 int prefer_choose(const struct prefer_device *devices, size_t n, size_t size, size_t *chosen)
 {
-	size_t k = size < n ? size : n;
-	_cleanup_free_ size_t *numbers = calloc(6 * n + 1, sizeof(*numbers));
-	_cleanup_free_ unsigned *distance = calloc(n * n + 1, sizeof(*distance));
-	struct chooser c = { .devices = devices, .n = n, .size = k, .distance = distance };
+	size_t m = n < PREFER_MAX ? n : PREFER_MAX, k = size < m ? size : m;
+	_cleanup_free_ size_t *numbers = calloc(6 * m + 1, sizeof(*numbers));
+	_cleanup_free_ size_t *order = calloc(n + 1, sizeof(*order));
+	_cleanup_free_ uint16_t *distance = calloc(m * m + 1, sizeof(*distance));
+	struct chooser c = { .devices = devices, .n = m, .size = k, .distance = distance, .order = order };
 	int r;
 
 	if (k == 0)
 		return 0;
-	if (!numbers || !distance)
+	if (!numbers || !order || !distance)
 		return -ENOMEM;
-	c.order = numbers;
-	c.group = numbers + n;
-	c.taken = numbers + 2 * n;
-	c.total = numbers + 3 * n;
-	c.pick = numbers + 4 * n;
-	c.best = numbers + 5 * n;
+	c.group = numbers;
+	c.taken = numbers + m;
+	c.total = numbers + 2 * m;
+	c.ahead = numbers + 3 * m;
+	c.pick = numbers + 4 * m;
+	c.best = numbers + 5 * m;
 	for (size_t i = 0; i < n; i++)
 		c.order[i] = i;
 	qsort_r(c.order, n, sizeof(*c.order), order_compare, (void *)devices);

@@ -5,14 +5,18 @@
  * In this order: as few PCIe switches as possible; the smallest sum of
  * distances between all chosen; none that must still drain; the rest as
  * unbroken as possible (largest sum of squares of what is left per switch);
- * then the lowest ids. Exact as long as there are not too many ways to choose
- * (always for up to 16 devices), otherwise greedy from several beginnings.
+ * then the lowest ids. Exact for up to PREFER_EXACT_MAX devices; with more, a
+ * good choice is made first and then bettered for as long as that is quick.
  */
 #ifndef DEVICE_PLUGIN_PREFER_H
 #define DEVICE_PLUGIN_PREFER_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#define PREFER_EXACT_MAX 16
+/* Of more, only so many are looked at, those with the lowest ids and all musts first. */
+#define PREFER_MAX 1024
 
 struct prefer_device {
 	const char *id;
@@ -28,13 +32,5 @@ struct prefer_device {
  * many, or -ENOMEM. More musts than size: the first ones by id.
  */
 int prefer_choose(const struct prefer_device *devices, size_t n, size_t size, size_t *chosen);
-
-/* How good a choice is: smaller is better, field by field. */
-struct prefer_score {
-	unsigned long long switches;
-	unsigned long long distance;
-	unsigned long long not_ready;
-	unsigned long long broken; /* a large number minus the sum of squares of what is left */
-};
 
 #endif

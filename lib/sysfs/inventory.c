@@ -393,20 +393,28 @@ int inventory_scan(const struct sysfs_root *root, struct inventory **ret)
 	return 0;
 }
 
+static int gaudi_id_compare(const void *id, const void *gaudi)
+{
+	return strcmp(id, ((const struct gaudi *)gaudi)->id);
+}
+
 const struct gaudi *inventory_find_gaudi(const struct inventory *inv, const char *id)
 {
-	for (size_t i = 0; i < inv->n_gaudi; i++)
-		if (strcmp(inv->gaudi[i].id, id) == 0)
-			return &inv->gaudi[i];
-	return NULL;
+	if (inv->n_gaudi == 0)
+		return NULL;
+	return bsearch(id, inv->gaudi, inv->n_gaudi, sizeof(*inv->gaudi), gaudi_id_compare);
+}
+
+static int nic_pci_compare(const void *pci, const void *nic)
+{
+	return strcmp(pci, ((const struct nic *)nic)->name.pci);
 }
 
 const struct nic *inventory_find_nic(const struct inventory *inv, const char *pci)
 {
-	for (size_t i = 0; i < inv->n_nic; i++)
-		if (strcmp(inv->nic[i].name.pci, pci) == 0)
-			return &inv->nic[i];
-	return NULL;
+	if (inv->n_nic == 0)
+		return NULL;
+	return bsearch(pci, inv->nic, inv->n_nic, sizeof(*inv->nic), nic_pci_compare);
 }
 
 bool inventory_equal(const struct inventory *a, const struct inventory *b)

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pci.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "base/cleanup.h"
 
 enum {
 	/* More bridges than PCI can number in one path. */
@@ -99,20 +103,25 @@ static size_t common_len(const char *a, const char *b)
 	}
 }
 
-unsigned pci_distance(const char *path_a, int numa_a, const char *path_b, int numa_b)
+/* Of functions that share nothing but perhaps their NUMA node. */
+static unsigned numa_distance(int numa_a, int numa_b)
 {
-	size_t common = common_len(path_a, path_b), host = host_bridge_end(path_a);
-
-	if (*path_a && strcmp(path_a, path_b) == 0)
-		return 0;
-	if (host > 0 && common >= host) {
-		unsigned hops = count_slashes(path_a + common) + count_slashes(path_b + common);
-
-		return common > host ? hops : DISTANCE_HOST_BRIDGE + hops;
-	}
 	if (numa_a < 0 || numa_b < 0)
 		return DISTANCE_UNKNOWN;
 	return numa_a == numa_b ? DISTANCE_NUMA : DISTANCE_FAR;
+}
+
+unsigned pci_distance(const char *path_a, int numa_a, const char *path_b, int numa_b)
+{
+	size_t common = common_len(path_a, path_b), host = host_bridge_end(path_a);
+	unsigned hops;
+
+	if (*path_a && strcmp(path_a, path_b) == 0)
+		return 0;
+	if (host == 0 || common < host)
+		return numa_distance(numa_a, numa_b);
+	hops = count_slashes(path_a + common) + count_slashes(path_b + common);
+	return common > host ? hops : DISTANCE_HOST_BRIDGE + hops;
 }
 
 const char *pci_distance_name(unsigned distance)
@@ -141,4 +150,91 @@ size_t pci_switch_len(const char *path)
 		while (last > 0 && path[--last] != '/')
 			;
 	return last;
+}
+
+/* --- many at once ------------------------------------------------------------- */
+
+static int path_compare(const void *a, const void *b, void *data)
+{
+	const char *const *paths = data;
+
+	return strcmp(paths[*(const size_t *)a], paths[*(const size_t *)b]);
+}
+
+static unsigned count_components(const char *path)
+{
+	return *path ? count_slashes(path) + 1 : 0;
+}
+
+/* Components of the part of path with that length, which ends where one ends. */
+static unsigned components_of_len(const char *path, size_t len)
+{
+	unsigned n = len > 0;
+
+	for (size_t i = 0; i < len; i++)
+		n += path[i] == '/';
+	return n;
+}
+
+/* The numbers of its components: those that it shares with before are the same. */
+static void place_fill(struct pci_place *place, const char *path, const struct pci_place *before,
+		       unsigned common, uint16_t *next)
+{
+	place->depth = count_components(path);
+	if (place->depth > PCI_DEPTH_MAX)
+		place->depth = 0;
+	if (place->depth == 0)
+		return;
+	for (unsigned k = 0; k < place->depth; k++)
+		place->node[k] = k < common ? before->node[k] : (*next)++;
+	place->host = components_of_len(path, host_bridge_end(path));
+	place->group = place->node[components_of_len(path, pci_switch_len(path)) - 1];
+}
+
+int pci_places(const char *const *paths, const int *numa_nodes, size_t n, struct pci_place *places)
+{
+	_cleanup_free_ size_t *order = calloc(n + 1, sizeof(*order));
+	const struct pci_place *before = NULL;
+	const char *path_before = "";
+	uint16_t next = 0;
+
+	if (!order)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		order[i] = i;
+	/* Sorted, so that whoever shares a parent with somebody shares it with his neighbour. */
+	qsort_r(order, n, sizeof(*order), path_compare, (void *)paths);
+	for (size_t i = 0; i < n; i++) {
+		struct pci_place *place = &places[order[i]];
+		const char *path = paths[order[i]];
+
+		*place = (struct pci_place){ .numa_node = numa_nodes[order[i]], .group = -1 };
+		place_fill(place, path, before, components_of_len(path, common_len(path, path_before)),
+			   &next);
+		if (place->depth > 0) {
+			before = place;
+			path_before = path;
+		}
+	}
+	return 0;
+}
+
+static unsigned common_depth(const struct pci_place *a, const struct pci_place *b)
+{
+	unsigned max = a->depth < b->depth ? a->depth : b->depth, n = 0;
+
+	while (n < max && a->node[n] == b->node[n])
+		n++;
+	return n;
+}
+
+unsigned pci_place_distance(const struct pci_place *a, const struct pci_place *b)
+{
+	unsigned common = common_depth(a, b), hops = a->depth + b->depth - 2 * common;
+
+	if (a->depth > 0 && hops == 0)
+		return 0;
+	if (a->host == 0 || common < a->host)
+		return numa_distance(a->numa_node, b->numa_node);
+	return common > a->host ? hops : DISTANCE_HOST_BRIDGE + hops;
 }

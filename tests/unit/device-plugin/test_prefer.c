@@ -4,8 +4,10 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../../../device-plugin/prefer.h"
+#include "base/cleanup.h"
 #include "sysfs/pci.h"
 
 #define N_MAX 16
@@ -125,36 +127,53 @@ static void unknown_places_are_no_error(void **state)
 
 static bool same_switch(const struct prefer_device *a, const struct prefer_device *b)
 {
-	return strncmp(a->path, b->path, strlen("devices/pci0000:00/0000:00:01.0/0000:01:00.0")) == 0;
+	size_t len = pci_switch_len(a->path);
+
+	return *a->path && len == pci_switch_len(b->path) && strncmp(a->path, b->path, len) == 0;
 }
 
-static void score_set(const struct node *node, unsigned set, unsigned long long score[4])
+/* What does not depend on the choice. */
+struct table {
+	unsigned distance[N_MAX][N_MAX];
+	unsigned alike[N_MAX]; /* bits of those under the same switch, itself included */
+	unsigned musts, ready;
+};
+
+static void table_make(const struct node *node, struct table *t)
 {
-	memset(score, 0, 4 * sizeof(*score));
-	score[3] = 1000;
+	*t = (struct table){};
 	for (size_t i = 0; i < node->n; i++) {
 		const struct prefer_device *a = &node->devices[i];
-		bool first = true, first_left = true;
-		unsigned left = 0;
 
+		t->musts |= (unsigned)a->must << i;
+		t->ready |= (unsigned)a->is_ready << i;
 		for (size_t j = 0; j < node->n; j++) {
 			const struct prefer_device *b = &node->devices[j];
 
-			if (!(set & 1u << j) && same_switch(a, b)) {
-				left++;
-				first_left = first_left && j >= i;
-			}
-			if (!(set & 1u << i) || !(set & 1u << j) || j >= i)
-				continue;
-			first = first && !same_switch(a, b);
-			score[1] += pci_distance(a->path, a->numa_node, b->path, b->numa_node);
+			t->distance[i][j] = pci_distance(a->path, a->numa_node, b->path, b->numa_node);
+			t->alike[i] |= (unsigned)(i == j || same_switch(a, b)) << j;
 		}
-		if (set & 1u << i) {
-			score[0] += first;
-			score[2] += !a->is_ready;
-		} else if (first_left) {
-			score[3] -= (unsigned long long)left * left;
-		}
+	}
+}
+
+static void score_set(const struct table *t, size_t n, unsigned set, unsigned long long score[4])
+{
+	score[0] = score[1] = 0;
+	score[2] = (unsigned)__builtin_popcount(set & ~t->ready);
+	score[3] = 1000;
+	for (size_t i = 0; i < n; i++) {
+		unsigned before = (1u << i) - 1, left = t->alike[i] & ~set;
+
+		/* Of each switch the first member counts. */
+		if (!(t->alike[i] & before))
+			score[3] -= (unsigned long long)__builtin_popcount(left) *
+				    (unsigned)__builtin_popcount(left);
+		if (!(set & 1u << i))
+			continue;
+		score[0] += !(t->alike[i] & before & set);
+		for (size_t j = 0; j < i; j++)
+			if (set & 1u << j)
+				score[1] += t->distance[i][j];
 	}
 }
 
@@ -166,29 +185,45 @@ static int compare(const unsigned long long a[4], const unsigned long long b[4])
 	return 0;
 }
 
+/* As the ids, in ascending order: of two equally good choices the first one is wanted. */
+static bool stands_before(const struct node *node, unsigned a, unsigned b)
+{
+	const char *least = NULL;
+	unsigned in = 0;
+
+	for (size_t i = 0; i < node->n; i++)
+		if (((a ^ b) & 1u << i) && (!least || strcmp(node->devices[i].id, least) < 0)) {
+			least = node->devices[i].id;
+			in = a & 1u << i;
+		}
+	return in != 0;
+}
+
 static void check_best(const struct node *node, size_t size)
 {
 	unsigned long long best[4] = { ULLONG_MAX }, score[4];
-	unsigned musts = 0, mine = 0;
+	unsigned mine = 0, wanted = 0;
 	size_t chosen[N_MAX];
+	struct table t;
 	int r = prefer_choose(node->devices, node->n, size, chosen);
 
 	assert_int_equal(r, size);
 	for (int i = 0; i < r; i++)
 		mine |= 1u << chosen[i];
-	assert_int_equal(__builtin_popcount(mine), size);
-	for (size_t i = 0; i < node->n; i++)
-		musts |= (unsigned)node->devices[i].must << i;
+	table_make(node, &t);
 	for (unsigned set = 0; set < 1u << node->n; set++) {
-		if ((size_t)__builtin_popcount(set) != size || (set & musts) != musts)
+		int order;
+
+		if ((size_t)__builtin_popcount(set) != size || (set & t.musts) != t.musts)
 			continue;
-		score_set(node, set, score);
-		if (compare(score, best) < 0)
+		score_set(&t, node->n, set, score);
+		order = compare(score, best);
+		if (order < 0)
 			memcpy(best, score, sizeof(best));
+		if (order < 0 || (order == 0 && stands_before(node, set, wanted)))
+			wanted = set;
 	}
-	assert_int_equal(mine & musts, musts);
-	score_set(node, mine, score);
-	assert_int_equal(compare(score, best), 0);
+	assert_int_equal(mine, wanted);
 }
 
 static void choices_are_as_good_as_any(void **state)
@@ -211,6 +246,107 @@ static void choices_are_as_good_as_any(void **state)
 		for (size = n_must ? n_must : 1; size <= node.n; size++)
 			check_best(&node, size);
 	}
+}
+
+/* Machines as nobody builds them: any depth of bridges, functions of one slot, nothing known, all alike. */
+static void odd_path(char *path, size_t size, unsigned kind, unsigned i)
+{
+	size_t len;
+
+	switch (kind) {
+	case 0: /* each in a port of its own */
+		(void)snprintf(path, size, "devices/pci0000:00/0000:00:%02x.0/0000:%02x:00.0", i, i + 1);
+		return;
+	case 1: /* each below a host bridge of its own */
+		(void)snprintf(path, size, "devices/pci%04x:00/%04x:00:01.0/%04x:01:00.0", i, i, i);
+		return;
+	case 2: /* functions of few slots under few switches */
+		(void)snprintf(
+			path, size,
+			"devices/pci0000:00/0000:00:%02lx.0/0000:01:00.0/0000:02:%02lx.0/0000:03:%02x.%u",
+			random() % 3, random() % 2, i / 8, i % 8);
+		return;
+	default:
+		len = (size_t)snprintf(path, size, "devices/pci%04lx:00", random() % 2);
+		for (long depth = random() % 5; depth > 0; depth--)
+			len += (size_t)snprintf(path + len, size - len, "/0000:%02lx:%02lx.0", depth,
+						random() % 2);
+		(void)snprintf(path + len, size - len, "/0000:ff:%02x.0", i);
+		if (random() % 8 == 0)
+			*path = '\0';
+	}
+}
+
+static void up_to_sixteen_devices_the_choice_is_the_best_there_is(void **state)
+{
+	(void)state;
+	srandom(11);
+	for (unsigned round = 0; round < 60; round++) {
+		struct node node = { .n = 9 + (size_t)random() % (N_MAX - 8) };
+		size_t n_must = 0, size;
+
+		for (size_t i = 0; i < node.n; i++) {
+			bool must = round % 5 == 0 && random() % 6 == 0;
+
+			odd_path(node.paths[i], sizeof(node.paths[i]), round % 6, (unsigned)i);
+			(void)snprintf(node.ids[i], sizeof(node.ids[i]), "d%zu", i * 7 % 16);
+			node.devices[i] = (struct prefer_device){
+				.id = node.ids[i],
+				.path = node.paths[i],
+				.numa_node = round % 2 ? (int)(random() % 3) - 1 : 0,
+				.is_ready = random() % 4 != 0,
+				.must = must,
+			};
+			n_must += must;
+		}
+		size = 1 + (size_t)random() % node.n;
+		check_best(&node, size < n_must ? n_must : size);
+	}
+}
+
+/* The aim is a millisecond, and `make bench` measures; here only that no size takes another order of time. */
+static void hundreds_of_devices_take_no_time(void **state)
+{
+	enum { N = 256 };
+	static struct prefer_device devices[N];
+	static char ids[N][16], paths[N][128];
+	size_t chosen[N];
+
+	(void)state;
+	srandom(13);
+	for (unsigned kind = 0; kind < 4; kind++) {
+		clock_t begun = clock(); /* of this process, whatever else is running */
+
+		for (unsigned i = 0; i < N; i++) {
+			(void)snprintf(ids[i], sizeof(ids[i]), "d%03u", i);
+			odd_path(paths[i], sizeof(paths[i]), kind, i);
+			devices[i] = (struct prefer_device){ .id = ids[i],
+							     .path = paths[i],
+							     .numa_node = (int)i % 2,
+							     .is_ready = i % 5 != 0 };
+		}
+		for (size_t size = 1; size <= N; size += 15)
+			assert_int_equal(prefer_choose(devices, N, size, chosen), size);
+		assert_true(clock() - begun < CLOCKS_PER_SEC);
+	}
+}
+
+static void more_than_can_be_weighed_is_no_error(void **state)
+{
+	enum { N = PREFER_MAX + 10 };
+	_cleanup_free_ struct prefer_device *devices = calloc(N, sizeof(*devices));
+	_cleanup_free_ size_t *chosen = calloc(N, sizeof(*chosen));
+	static char ids[N][16];
+
+	(void)state;
+	for (unsigned i = 0; i < N; i++) {
+		(void)snprintf(ids[i], sizeof(ids[i]), "d%04u", i);
+		devices[i] = (struct prefer_device){ .id = ids[i], .path = "", .numa_node = -1 };
+	}
+	devices[N - 1].must = true;
+	assert_int_equal(prefer_choose(devices, N, 2, chosen), 2);
+	assert_int_equal(chosen[0], 0);
+	assert_int_equal(chosen[1], N - 1);
 }
 
 static void many_devices_are_chosen_well_enough(void **state)
@@ -252,6 +388,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(musts_are_among_the_chosen),
 	cmocka_unit_test(unknown_places_are_no_error),
 	cmocka_unit_test(choices_are_as_good_as_any),
+	cmocka_unit_test(up_to_sixteen_devices_the_choice_is_the_best_there_is),
+	cmocka_unit_test(hundreds_of_devices_take_no_time),
+	cmocka_unit_test(more_than_can_be_weighed_is_no_error),
 	cmocka_unit_test(many_devices_are_chosen_well_enough),
 };
 

@@ -335,7 +335,53 @@ static void distances_are_ordered(void **state)
 	assert_int_equal(pci_switch_len(same_bridge), strlen(same_bridge));
 }
 
+static void places_are_as_far_apart_as_their_paths(void **state)
+{
+	enum { N = 24 };
+	static char text[N][SYSFS_PATH_MAX];
+	const char *paths[N];
+	int numa_nodes[N];
+	struct pci_place places[N];
+
+	(void)state;
+	srandom(5);
+	for (unsigned round = 0; round < 50; round++) {
+		for (unsigned i = 0; i < N; i++) {
+			size_t len = (size_t)snprintf(text[i], sizeof(text[i]), "%sdevices/pci%04lx:00",
+						      random() % 4 ? "" : "platform-x/", random() % 2);
+
+			for (long depth = random() % 6; depth > 0; depth--)
+				len += (size_t)snprintf(text[i] + len, sizeof(text[i]) - len,
+							"/0000:%02lx:%02lx.0", depth, random() % 2);
+			if (random() % 10 == 0)
+				text[i][0] = '\0';
+			paths[i] = text[i];
+			numa_nodes[i] = (int)(random() % 3) - 1;
+		}
+		assert_int_equal(pci_places(paths, numa_nodes, N, places), 0);
+		for (unsigned i = 0; i < N; i++)
+			for (unsigned j = 0; j < N; j++) {
+				size_t len = pci_switch_len(paths[i]);
+				bool together = *paths[i] && len == pci_switch_len(paths[j]) &&
+						strncmp(paths[i], paths[j], len) == 0;
+
+				assert_int_equal(
+					pci_place_distance(&places[i], &places[j]),
+					pci_distance(paths[i], numa_nodes[i], paths[j], numa_nodes[j]));
+				assert_int_equal(*paths[i] && places[i].group == places[j].group, together);
+			}
+	}
+	/* Deeper than anything real is nowhere. */
+	strcpy(text[0], "devices/pci0000:00");
+	for (unsigned i = 0; i < PCI_DEPTH_MAX; i++)
+		strcat(text[0], "/0:0");
+	assert_int_equal(pci_places(paths, numa_nodes, 1, places), 0);
+	assert_int_equal(places[0].depth, 0);
+	assert_int_equal(places[0].group, -1);
+}
+
 static const struct CMUnitTest tests[] = {
+	cmocka_unit_test(places_are_as_far_apart_as_their_paths),
 	cmocka_unit_test_setup_teardown(an_empty_node_has_no_devices, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_missing_sysfs_is_an_error, setup, teardown),
 	cmocka_unit_test_setup_teardown(one_card_is_found, setup, teardown),
