@@ -13,6 +13,7 @@ struct wait {
 	struct service *service;
 	struct grpc_call *call;
 	struct loop_source *timer;
+	unsigned wait_ms;
 	size_t n;
 	char **ids;
 };
@@ -344,9 +345,9 @@ static int on_wait_over(void *data)
 	rescan(wait->service);
 	if (!try_answer(wait->service, wait->call, wait->ids, wait->n)) {
 		(void)all_ready(wait->service, wait->ids, wait->n, reason, sizeof(reason));
-		log_warning("container not started after %u s: %s", wait->service->wait_ms / 1000, reason);
+		log_warning("container not started after %u s: %s", wait->wait_ms / 1000, reason);
 		grpc_call_fail(wait->call, GRPC_UNAVAILABLE, "%s after a wait of %u s", reason,
-			       wait->service->wait_ms / 1000);
+			       wait->wait_ms / 1000);
 	}
 	wait_free(wait);
 	return 0;
@@ -393,6 +394,7 @@ static void on_pre_start(struct grpc_call *call, const V1beta1__PreStartContaine
 {
 	struct service *service = data;
 	struct wait *wait;
+	int64_t left_ms;
 
 	rescan(service);
 	if (try_answer(service, call, request->devices_ids, request->n_devices_ids))
@@ -405,7 +407,11 @@ static void on_pre_start(struct grpc_call *call, const V1beta1__PreStartContaine
 	wait->call = call;
 	grpc_call_set_gone(call, on_wait_gone, wait);
 	list_append(&service->waits, &wait->node);
-	loop_timer_set(wait->timer, service->wait_ms);
+	wait->wait_ms = service->wait_ms;
+	left_ms = grpc_call_time_left_ms(call);
+	if (left_ms >= 0 && wait->wait_ms > left_ms * 5 / 6)
+		wait->wait_ms = (unsigned)(left_ms * 5 / 6); /* the reason is to arrive in time */
+	loop_timer_set(wait->timer, wait->wait_ms);
 }
 
 static void on_watchers(unsigned n, void *data)

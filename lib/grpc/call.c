@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/loop.h"
 #include "session_impl.h"
 
 #define PATH_MAX_BYTES 256
@@ -24,6 +25,11 @@ struct grpc_call {
 	size_t path_len; /* 0: none yet; over sizeof(path): too long, or there were two */
 	bool is_post;
 	bool is_grpc;
+	bool has_bad_timeout;
+	bool is_too_long; /* its headers are */
+	const struct grpc_method *method;
+	void *method_data;
+	uint64_t deadline_ms; /* the peer's, on our clock; UINT64_MAX: none */
 	bool message_complete;
 	bool responded; /* response headers were submitted */
 	grpc_call_gone_fn *gone;
@@ -45,16 +51,47 @@ int grpc_call_begin(struct grpc_session *session, int32_t id)
 		return -ENOMEM;
 	grpc_stream_init(&call->stream, session);
 	call->stream.id = id;
+	call->deadline_ms = UINT64_MAX;
 	(void)nghttp2_session_set_stream_user_data(session->h2, id, &call->stream);
 	return 0;
+}
+
+/* "1500m" and the like: at most eight digits and a unit. In milliseconds, rounded up. */
+static int parse_timeout(const uint8_t *value, size_t len, uint64_t *ret)
+{
+	static const struct {
+		char unit;
+		unsigned ms, of; /* one unit is ms / of milliseconds */
+	} units[] = {
+		{ 'H', 3600000, 1 }, { 'M', 60000, 1 }, { 'S', 1000, 1 },
+		{ 'm', 1, 1 },	     { 'u', 1, 1000 },	{ 'n', 1, 1000000 },
+	};
+	uint64_t number = 0;
+
+	if (len < 2 || len > 9)
+		return -EINVAL;
+	for (size_t i = 0; i < len - 1; i++) {
+		if (value[i] < '0' || value[i] > '9')
+			return -EINVAL;
+		number = number * 10 + (uint64_t)(value[i] - '0');
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+		if (units[i].unit == (char)value[len - 1]) {
+			*ret = (number * units[i].ms + units[i].of - 1) / units[i].of;
+			return 0;
+		}
+	return -EINVAL;
 }
 
 void grpc_call_header(struct grpc_stream *stream, const uint8_t *name, size_t name_len, const uint8_t *value,
 		      size_t len)
 {
 	struct grpc_call *call = to_call(stream);
+	uint64_t timeout_ms;
 
-	if (name_len == 5 && memcmp(name, ":path", 5) == 0) {
+	if (!grpc_stream_count_header(stream, name_len, len)) {
+		call->is_too_long = true;
+	} else if (name_len == 5 && memcmp(name, ":path", 5) == 0) {
 		if (call->path_len == 0 && len < sizeof(call->path) && !memchr(value, '\0', len)) {
 			memcpy(call->path, value, len);
 			call->path_len = len;
@@ -70,6 +107,10 @@ void grpc_call_header(struct grpc_stream *stream, const uint8_t *name, size_t na
 		 * "application/grpc-web". */
 		call->is_grpc = len >= n && strncasecmp((const char *)value, CONTENT_TYPE, n) == 0 &&
 				(len == n || value[n] == '+' || value[n] == ';');
+	} else if (name_len == 12 && memcmp(name, "grpc-timeout", 12) == 0) {
+		call->has_bad_timeout = parse_timeout(value, len, &timeout_ms) < 0;
+		if (!call->has_bad_timeout)
+			call->deadline_ms = loop_now_ms() + timeout_ms;
 	}
 }
 
@@ -114,7 +155,7 @@ static ssize_t read_answer(nghttp2_session *h2, int32_t id, uint8_t *buf, size_t
 	(void)h2;
 	(void)id;
 	n = grpc_stream_read_out(&call->stream, buf, size);
-	if (call->stream.out.data || call->stream.out_next.data)
+	if (grpc_stream_has_out(&call->stream))
 		return (ssize_t)n;
 	if (call->state == CALL_ENDED) {
 		int e = submit_trailers(call);
@@ -184,6 +225,22 @@ static void call_end(struct grpc_call *call, const char *http_status, enum grpc_
 	call_advance(call, http_status);
 }
 
+static void find_method(struct grpc_call *call)
+{
+	const struct grpc_session *session = call->stream.session;
+
+	for (size_t i = 0; i < session->n_services; i++) {
+		const struct grpc_service *service = &session->services[i];
+
+		for (size_t k = 0; k < service->n_methods; k++)
+			if (strcmp(service->methods[k].path, call->path) == 0) {
+				call->method = &service->methods[k];
+				call->method_data = service->data;
+				return;
+			}
+	}
+}
+
 void grpc_call_headers_end(struct grpc_stream *stream)
 {
 	struct grpc_call *call = to_call(stream);
@@ -191,12 +248,19 @@ void grpc_call_headers_end(struct grpc_stream *stream)
 	if (call->state != CALL_HEADERS)
 		return;
 	call->state = CALL_MESSAGE;
-	if (!call->is_post)
+	find_method(call);
+	if (call->is_too_long)
+		call_end(call, "431", GRPC_RESOURCE_EXHAUSTED, "the headers are too long");
+	else if (!call->is_post)
 		call_end(call, "405", GRPC_INTERNAL, "the method of a gRPC request is POST");
 	else if (!call->is_grpc)
 		call_end(call, "415", GRPC_INVALID_ARGUMENT, "content-type must be application/grpc");
 	else if (call->path_len == 0 || call->path_len >= sizeof(call->path) || call->path[0] != '/')
 		call_end(call, "200", GRPC_UNIMPLEMENTED, "there is no usable :path");
+	else if (!call->method)
+		call_end(call, "200", GRPC_UNIMPLEMENTED, "this method is not known here");
+	else if (call->has_bad_timeout)
+		call_end(call, "400", GRPC_INTERNAL, "grpc-timeout is not a time");
 }
 
 void grpc_call_data(struct grpc_stream *stream, const uint8_t *data, size_t len)
@@ -223,36 +287,13 @@ void grpc_call_data(struct grpc_stream *stream, const uint8_t *data, size_t len)
 		call_end(call, "200", GRPC_UNIMPLEMENTED, "the request holds more than one message");
 }
 
-static const struct grpc_method *find_method(const struct grpc_call *call, void **ret_data)
-{
-	const struct grpc_session *session = call->stream.session;
-
-	for (size_t i = 0; i < session->n_services; i++) {
-		const struct grpc_service *service = &session->services[i];
-
-		for (size_t k = 0; k < service->n_methods; k++)
-			if (strcmp(service->methods[k].path, call->path) == 0) {
-				*ret_data = service->data;
-				return &service->methods[k];
-			}
-	}
-	return NULL;
-}
-
 void grpc_call_request_end(struct grpc_stream *stream)
 {
 	struct grpc_call *call = to_call(stream);
-	const struct grpc_method *method;
 	struct grpc_frame_reader reader;
-	void *data;
 
 	if (call->state != CALL_MESSAGE)
 		return;
-	method = find_method(call, &data);
-	if (!method) {
-		call_end(call, "200", GRPC_UNIMPLEMENTED, "this method is not known here");
-		return;
-	}
 	if (!call->message_complete) {
 		call_end(call, "200", GRPC_INTERNAL,
 			 grpc_frame_reader_is_partial(&stream->reader) ? "the request ends inside its message"
@@ -264,7 +305,7 @@ void grpc_call_request_end(struct grpc_stream *stream)
 	reader = stream->reader;
 	grpc_frame_reader_init(&stream->reader, reader.limit);
 	call->state = CALL_SERVICE;
-	method->fn(call, reader.message, reader.length, data);
+	call->method->fn(call, reader.message, reader.length, call->method_data);
 	grpc_frame_reader_done(&reader);
 }
 
@@ -281,6 +322,35 @@ void grpc_call_closed(struct grpc_stream *stream)
 		call_free(call);
 	}
 	/* Else its owner does not know yet; it is freed when he ends it. */
+}
+
+bool grpc_call_is_served(const struct grpc_stream *stream)
+{
+	return container_of(stream, struct grpc_call, stream)->state == CALL_SERVICE;
+}
+
+uint64_t grpc_call_deadline_ms(const struct grpc_stream *stream)
+{
+	return container_of(stream, struct grpc_call, stream)->deadline_ms;
+}
+
+void grpc_call_expire(struct grpc_stream *stream)
+{
+	struct grpc_call *call = to_call(stream);
+
+	if (call->deadline_ms > loop_now_ms())
+		return;
+	call->deadline_ms = UINT64_MAX;
+	grpc_stream_reset(stream, NGHTTP2_CANCEL);
+}
+
+int64_t grpc_call_time_left_ms(const struct grpc_call *call)
+{
+	uint64_t now = loop_now_ms();
+
+	if (call->deadline_ms == UINT64_MAX)
+		return -1;
+	return call->deadline_ms > now ? (int64_t)(call->deadline_ms - now) : 0;
 }
 
 void grpc_call_set_gone(struct grpc_call *call, grpc_call_gone_fn *fn, void *data)
@@ -301,19 +371,19 @@ void grpc_call_reply(struct grpc_call *call, const uint8_t *message, size_t len)
 	if (call->stream.session)
 		r = grpc_call_send_latest(call, message, len);
 	if (r < 0)
-		call_end(call, "200", GRPC_RESOURCE_EXHAUSTED, "out of memory for the answer");
+		call_end(call, "200", GRPC_RESOURCE_EXHAUSTED,
+			 r == -ENOBUFS ? "too many answers are unread" : "out of memory for the answer");
 	else
 		call_end(call, "200", GRPC_OK, NULL);
 }
 
 int grpc_call_send_latest(struct grpc_call *call, const uint8_t *message, size_t len)
 {
-	struct grpc_stream *stream = &call->stream;
 	int r;
 
-	if (!stream->session)
+	if (!call->stream.session)
 		return 0;
-	r = grpc_outgoing_set(stream->out.sent > 0 ? &stream->out_next : &stream->out, message, len);
+	r = grpc_stream_put_out(&call->stream, message, len);
 	if (r < 0)
 		return r;
 	call_advance(call, "200");

@@ -12,7 +12,8 @@ struct grpc_client_call {
 	struct loop_source *timer;    /* the deadline; once the result is there: now */
 	struct grpc_request *request; /* NULL: it has ended */
 	unsigned timeout_ms;
-	bool settled; /* result is what done gets */
+	uint64_t end_ms; /* when it is over */
+	bool settled;	 /* result is what done gets */
 	struct grpc_result result;
 	uint8_t *message; /* the answer, ours */
 	size_t len;
@@ -57,6 +58,12 @@ static void on_message(struct grpc_request *request, const uint8_t *message, siz
 	call->len = len;
 }
 
+static void set_timed_out(struct grpc_client_call *call)
+{
+	grpc_error_set(&call->result.error, GRPC_DEADLINE_EXCEEDED, "no answer within %u ms",
+		       call->timeout_ms);
+}
+
 static void on_request_done(struct grpc_request *request, const struct grpc_error *error, void *data)
 {
 	struct grpc_client_call *call = data;
@@ -65,7 +72,11 @@ static void on_request_done(struct grpc_request *request, const struct grpc_erro
 	if (call->settled)
 		return;
 	call->result.error = *error;
-	if (error->status != GRPC_OK) {
+	if (error->status == GRPC_CANCELLED && call->timeout_ms && loop_now_ms() + 1 >= call->end_ms) {
+		/* The server's clock was the faster one. */
+		set_timed_out(call);
+		call_settle(call, -ETIMEDOUT);
+	} else if (error->status != GRPC_OK) {
 		int r = grpc_request_is_too_long(request) ? -EMSGSIZE : grpc_status_to_errno(error->status);
 
 		call_settle(call, r);
@@ -96,8 +107,7 @@ static int on_timer(void *data)
 	struct grpc_client_call *call = data;
 
 	if (!call->settled) {
-		grpc_error_set(&call->result.error, GRPC_DEADLINE_EXCEEDED, "no answer within %u ms",
-			       call->timeout_ms);
+		set_timed_out(call);
 		call->settled = true;
 		call->result.r = -ETIMEDOUT;
 	}
@@ -132,6 +142,7 @@ int grpc_client_start(struct loop *loop, const struct grpc_client_options *optio
 	call->done = done;
 	call->data = data;
 	call->timeout_ms = options->timeout_ms;
+	call->end_ms = loop_now_ms() + options->timeout_ms;
 	r = loop_add_timer(loop, on_timer, call, &call->timer);
 	if (r < 0)
 		return r;
@@ -142,7 +153,7 @@ int grpc_client_start(struct loop *loop, const struct grpc_client_options *optio
 	if (r < 0)
 		return r;
 	r = grpc_session_request(grpc_conn_session(call->conn), options->method, options->message,
-				 options->len, &reply_handler, call, &call->request);
+				 options->len, options->timeout_ms, &reply_handler, call, &call->request);
 	if (r < 0)
 		return r;
 	if (options->timeout_ms > 0)

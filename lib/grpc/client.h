@@ -24,7 +24,7 @@ struct grpc_client_options {
 	const uint8_t *message; /* the request, copied */
 	size_t len;
 	size_t message_max;  /* longest answer, in bytes; 0: GRPC_MESSAGE_MAX */
-	unsigned timeout_ms; /* for the whole call; 0: none */
+	unsigned timeout_ms; /* for the whole call, also told to the server; 0: none */
 };
 
 /*

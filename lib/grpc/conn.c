@@ -11,11 +11,13 @@
 struct grpc_conn {
 	int fd;
 	struct loop_source *source;
-	struct loop_source *wake; /* timer: output outside of on_ready() */
+	struct loop_source *wake;     /* timer: output outside of on_ready() */
+	struct loop_source *deadline; /* timer: a peer's call is to be ended */
 	struct grpc_session *session;
 	const uint8_t *out; /* the session's bytes, valid until it is asked again */
 	size_t out_len;
-	bool wants_out; /* EPOLLOUT is set */
+	bool wants_out;	   /* EPOLLOUT is set, and EPOLLIN is not */
+	uint64_t heard_ms; /* when the peer sent the last bytes */
 	grpc_conn_closed_fn *closed;
 	void *data;
 };
@@ -57,9 +59,13 @@ static int conn_flush(struct grpc_conn *conn)
 		conn->out += n;
 		conn->out_len -= (size_t)n;
 	}
+	/*
+	 * A peer who does not read is not read from: each of his frames may
+	 * want an answer, and answers would pile up here.
+	 */
 	if ((conn->out_len > 0) != conn->wants_out) {
 		conn->wants_out = conn->out_len > 0;
-		return loop_source_set_events(conn->source, EPOLLIN | (conn->wants_out ? EPOLLOUT : 0));
+		return loop_source_set_events(conn->source, conn->wants_out ? EPOLLOUT : EPOLLIN);
 	}
 	return 0;
 }
@@ -77,6 +83,7 @@ static int conn_receive(struct grpc_conn *conn)
 		return negative_errno();
 	if (n == 0)
 		return 0;
+	conn->heard_ms = loop_now_ms();
 	r = grpc_session_recv(conn->session, buf, (size_t)n);
 	return r < 0 ? r : 1;
 }
@@ -86,6 +93,7 @@ static int on_ready(int fd, uint32_t events, void *data)
 {
 	struct grpc_conn *conn = data;
 	int r = 1, flushed;
+	int64_t left_ms;
 
 	(void)fd;
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
@@ -95,8 +103,15 @@ static int on_ready(int fd, uint32_t events, void *data)
 		r = flushed;
 	if (r > 0 && conn->out_len == 0 && grpc_session_is_finished(conn->session))
 		r = 0;
-	if (r <= 0)
+	if (r <= 0) {
 		conn->closed(conn, r, conn->data);
+		return 0;
+	}
+	left_ms = grpc_session_timeout_ms(conn->session);
+	if (left_ms >= 0)
+		loop_timer_set(conn->deadline, (uint64_t)left_ms);
+	else
+		loop_timer_cancel(conn->deadline);
 	return 0;
 }
 
@@ -105,6 +120,14 @@ static int on_wake(void *data)
 	struct grpc_conn *conn = data;
 
 	return on_ready(conn->fd, 0, conn);
+}
+
+static int on_deadline(void *data)
+{
+	struct grpc_conn *conn = data;
+
+	grpc_session_expire(conn->session);
+	return on_wake(conn);
 }
 
 static void wake(void *data)
@@ -127,6 +150,7 @@ int grpc_conn_new(struct loop *loop, int fd, const struct grpc_session_options *
 	}
 	conn->fd = fd;
 	conn->closed = closed;
+	conn->heard_ms = loop_now_ms();
 	conn->data = data;
 	options.wake = wake;
 	options.data = conn;
@@ -135,6 +159,9 @@ int grpc_conn_new(struct loop *loop, int fd, const struct grpc_session_options *
 	if (r < 0)
 		return r;
 	r = loop_add_timer(loop, on_wake, conn, &conn->wake);
+	if (r < 0)
+		return r;
+	r = loop_add_timer(loop, on_deadline, conn, &conn->deadline);
 	if (r < 0)
 		return r;
 	r = loop_add_fd(loop, conn->fd, EPOLLIN, on_ready, conn, &conn->source);
@@ -152,8 +179,14 @@ void grpc_conn_free(struct grpc_conn *conn)
 	grpc_session_free(conn->session);
 	loop_source_free(conn->source);
 	loop_source_free(conn->wake);
+	loop_source_free(conn->deadline);
 	closep(&conn->fd);
 	free(conn);
+}
+
+uint64_t grpc_conn_silent_ms(const struct grpc_conn *conn)
+{
+	return loop_now_ms() - conn->heard_ms;
 }
 
 struct grpc_session *grpc_conn_session(struct grpc_conn *conn)

@@ -25,6 +25,9 @@ int grpc_conn_new(struct loop *loop, int fd, const struct grpc_session_options *
 void grpc_conn_free(struct grpc_conn *conn);
 DEFINE_CLEANUP(struct grpc_conn *, grpc_conn_free)
 
+/* Milliseconds since the peer sent anything, or connected. */
+uint64_t grpc_conn_silent_ms(const struct grpc_conn *conn);
+
 struct grpc_session *grpc_conn_session(struct grpc_conn *conn);
 
 /* A stream socket for a path, and its address. -ENAMETOOLONG over 107 bytes, -EINVAL for an empty one. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Calls that we make to a peer. */
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -33,14 +34,20 @@ static ssize_t read_request(nghttp2_session *h2, int32_t id, uint8_t *buf, size_
 	(void)h2;
 	(void)id;
 	(void)data;
-	if (!request->stream.out.data)
+	if (!grpc_stream_has_out(&request->stream))
 		*flags |= NGHTTP2_DATA_FLAG_EOF;
 	return (ssize_t)n;
 }
 
 int grpc_session_request(struct grpc_session *session, const char *path, const uint8_t *message, size_t len,
-			 const struct grpc_reply_handler *handler, void *data, struct grpc_request **ret)
+			 unsigned timeout_ms, const struct grpc_reply_handler *handler, void *data,
+			 struct grpc_request **ret)
 {
+	char timeout[16];
+	/* At most eight digits. */
+	int timeout_len = timeout_ms < 100000000
+				  ? snprintf(timeout, sizeof(timeout), "%um", timeout_ms)
+				  : snprintf(timeout, sizeof(timeout), "%uS", timeout_ms / 1000);
 	const nghttp2_nv headers[] = {
 		grpc_header(":method", "POST", 4),
 		grpc_header(":scheme", "http", 4),
@@ -49,6 +56,7 @@ int grpc_session_request(struct grpc_session *session, const char *path, const u
 		grpc_header("content-type", "application/grpc", 16),
 		grpc_header("te", "trailers", 8),
 		grpc_header("user-agent", "gaudi-p2p", 9),
+		grpc_header("grpc-timeout", timeout, (size_t)timeout_len),
 	};
 	nghttp2_data_provider provider = { .read_callback = read_request };
 	struct grpc_request *request;
@@ -61,19 +69,19 @@ int grpc_session_request(struct grpc_session *session, const char *path, const u
 	request = calloc(1, sizeof(*request));
 	if (!request)
 		return -ENOMEM;
-	r = grpc_outgoing_set(&request->stream.out, message, len);
-	if (r < 0) {
-		free(request);
-		return r;
-	}
 	request->handler = handler;
 	request->data = data;
 	provider.source.ptr = request;
 	grpc_stream_init(&request->stream, session);
-	request->stream.id = nghttp2_submit_request(session->h2, NULL, headers, ARRAY_SIZE(headers),
-						    &provider, &request->stream);
-	if (request->stream.id < 0) {
-		r = request->stream.id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -ENOTCONN;
+	r = grpc_stream_put_out(&request->stream, message, len);
+	if (r == 0) {
+		request->stream.id = nghttp2_submit_request(session->h2, NULL, headers,
+							    ARRAY_SIZE(headers) - (timeout_ms ? 0 : 1),
+							    &provider, &request->stream);
+		if (request->stream.id < 0)
+			r = request->stream.id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -ENOTCONN;
+	}
+	if (r < 0) {
 		grpc_stream_done(&request->stream);
 		free(request);
 		return r;
@@ -112,7 +120,11 @@ void grpc_request_header(struct grpc_stream *stream, const uint8_t *name, size_t
 
 	if (request->failed)
 		return;
-	if (name_len == 7 && memcmp(name, ":status", 7) == 0) {
+	if (!grpc_stream_count_header(stream, name_len, len)) {
+		grpc_error_set(&request->error, GRPC_RESOURCE_EXHAUSTED,
+			       "the headers of the answer are too long");
+		request_fail(request);
+	} else if (name_len == 7 && memcmp(name, ":status", 7) == 0) {
 		char number[4] = "";
 
 		if (len < sizeof(number))

@@ -14,6 +14,8 @@
 #define CONNECTIONS_MAX 16
 #define BACKLOG 16
 #define ACCEPT_PAUSE_MS 200
+/* When all connections are taken, one whose peer has no call here and said nothing for so long gives way. */
+#define SILENT_MS 1000
 
 struct server_conn {
 	struct list node;
@@ -87,24 +89,55 @@ static int server_adopt(struct grpc_server *server, int fd)
 	return 0;
 }
 
+/* Not for good, and we do not spin meanwhile. */
+static void stop_accepting(struct grpc_server *server)
+{
+	server_listen(server, false);
+	loop_timer_set(server->timer, ACCEPT_PAUSE_MS);
+}
+
+/*
+ * Peers that connect and then do nothing, or begin a request and never end it, must not keep
+ * the kubelet out. It has calls here, or asks again.
+ */
+static bool make_room(struct grpc_server *server)
+{
+	struct server_conn *longest = NULL;
+	struct list *node, *tmp;
+
+	list_for_each_safe(node, tmp, &server->conns) {
+		struct server_conn *sc = list_entry(node, struct server_conn, node);
+
+		if (grpc_session_n_served(grpc_conn_session(sc->conn)) == 0 &&
+		    grpc_conn_silent_ms(sc->conn) >= SILENT_MS &&
+		    (!longest || grpc_conn_silent_ms(sc->conn) > grpc_conn_silent_ms(longest->conn)))
+			longest = sc;
+	}
+	if (!longest)
+		return false;
+	log_debug("grpc: %u connections to %s, the longest silent one is closed", server->n_conns,
+		  server->address.sun_path);
+	server_conn_free(longest);
+	return true;
+}
+
 static int on_listen(int fd, uint32_t events, void *data)
 {
 	struct grpc_server *server = data;
 	int r;
 
 	(void)events;
-	if (server->n_conns >= server->connections_max) {
-		server_listen(server, false);
+	if (server->n_conns >= server->connections_max && !make_room(server)) {
+		stop_accepting(server);
 		return 0;
 	}
 	r = RET_NERRNO(accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
 	if (r >= 0)
 		r = server_adopt(server, r);
 	if (r < 0 && r != -EAGAIN && r != -EINTR && r != -ECONNABORTED) {
-		/* No descriptors or no memory: the peer stays in the queue, and we do not spin. */
+		/* No descriptors or no memory: the peer stays in the queue. */
 		log_debug_errno(r, "grpc: cannot take a connection to %s", server->address.sun_path);
-		server_listen(server, false);
-		loop_timer_set(server->timer, ACCEPT_PAUSE_MS);
+		stop_accepting(server);
 	}
 	return 0;
 }

@@ -16,8 +16,12 @@ struct grpc_server_options {
 	mode_t mode;			     /* of the socket; 0: 0600 */
 	const struct grpc_service *services; /* must outlive the server */
 	size_t n_services;
-	unsigned connections_max; /* further ones wait in the socket's queue; 0: 16 */
-	size_t message_max;	  /* longest request, in bytes; 0: GRPC_MESSAGE_MAX */
+	/*
+	 * 0: 16. Further ones wait in the socket's queue until one of those ends, or
+	 * is silent for a second without a call that is being served.
+	 */
+	unsigned connections_max;
+	size_t message_max; /* longest request, in bytes; 0: GRPC_MESSAGE_MAX */
 };
 
 /*

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "base/loop.h"
+
 /* --- streams ---------------------------------------------------------------- */
 
 void grpc_stream_init(struct grpc_stream *stream, struct grpc_session *session)
@@ -13,13 +15,20 @@ void grpc_stream_init(struct grpc_stream *stream, struct grpc_session *session)
 	session->n_streams++;
 }
 
+static void clear_out(struct grpc_stream *stream, struct grpc_outgoing *out)
+{
+	stream->session->queued -= out->len;
+	free(out->data);
+	*out = (struct grpc_outgoing){ 0 };
+}
+
 void grpc_stream_done(struct grpc_stream *stream)
 {
 	if (!stream->session)
 		return;
 	grpc_stream_drop_message(stream);
-	grpc_outgoing_clear(&stream->out);
-	grpc_outgoing_clear(&stream->out_next);
+	clear_out(stream, &stream->out);
+	clear_out(stream, &stream->out_next);
 	list_unlink(&stream->node);
 	stream->session->n_streams--;
 	stream->session = NULL;
@@ -68,27 +77,28 @@ void grpc_push_error(struct grpc_error *error, const struct grpc_session *sessio
 	}
 }
 
-int grpc_outgoing_set(struct grpc_outgoing *out, const uint8_t *message, size_t len)
+int grpc_stream_put_out(struct grpc_stream *stream, const uint8_t *message, size_t len)
 {
+	struct grpc_outgoing *out = stream->out.sent > 0 ? &stream->out_next : &stream->out;
+	struct grpc_session *session = stream->session;
 	uint8_t *data;
 
 	if (len > UINT32_MAX)
 		return -EMSGSIZE;
+	/* One message is always possible; its length is the service's own doing. */
+	if (session->queued > out->len &&
+	    session->queued - out->len + len > SESSION_HELD_LIMITS * session->message_max)
+		return -ENOBUFS;
 	data = malloc(GRPC_FRAME_PREFIX + len);
 	if (!data)
 		return -ENOMEM;
 	grpc_frame_prefix(data, len);
 	if (len > 0)
 		memcpy(data + GRPC_FRAME_PREFIX, message, len);
-	free(out->data);
+	clear_out(stream, out);
 	*out = (struct grpc_outgoing){ .data = data, .len = GRPC_FRAME_PREFIX + len };
+	session->queued += out->len;
 	return 0;
-}
-
-void grpc_outgoing_clear(struct grpc_outgoing *out)
-{
-	free(out->data);
-	*out = (struct grpc_outgoing){ 0 };
 }
 
 size_t grpc_stream_read_out(struct grpc_stream *stream, uint8_t *buf, size_t size)
@@ -106,8 +116,14 @@ size_t grpc_stream_read_out(struct grpc_stream *stream, uint8_t *buf, size_t siz
 	memcpy(buf, out->data + out->sent, n);
 	out->sent += n;
 	if (out->sent == out->len)
-		grpc_outgoing_clear(out);
+		clear_out(stream, out);
 	return n;
+}
+
+bool grpc_stream_count_header(struct grpc_stream *stream, size_t name_len, size_t len)
+{
+	stream->header_bytes += name_len + len + 32; /* RFC 9113, 6.5.2 */
+	return stream->header_bytes <= SESSION_HEADER_LIST_MAX;
 }
 
 void grpc_stream_reset(struct grpc_stream *stream, uint32_t code)
@@ -380,6 +396,43 @@ bool grpc_session_is_finished(struct grpc_session *session)
 {
 	return session->error ||
 	       (!nghttp2_session_want_read(session->h2) && !nghttp2_session_want_write(session->h2));
+}
+
+void grpc_session_expire(struct grpc_session *session)
+{
+	struct list *node, *tmp;
+
+	if (!session->is_server)
+		return;
+	list_for_each_safe(node, tmp, &session->streams)
+		grpc_call_expire(list_entry(node, struct grpc_stream, node));
+}
+
+int64_t grpc_session_timeout_ms(const struct grpc_session *session)
+{
+	uint64_t first = UINT64_MAX, now = loop_now_ms();
+	const struct list *node;
+
+	for (node = session->streams.next; session->is_server && node != &session->streams;
+	     node = node->next) {
+		uint64_t deadline = grpc_call_deadline_ms(list_entry(node, struct grpc_stream, node));
+
+		if (deadline < first)
+			first = deadline;
+	}
+	if (first == UINT64_MAX)
+		return -1;
+	return first > now ? (int64_t)(first - now) : 0;
+}
+
+size_t grpc_session_n_served(const struct grpc_session *session)
+{
+	const struct list *node;
+	size_t n = 0;
+
+	for (node = session->streams.next; session->is_server && node != &session->streams; node = node->next)
+		n += grpc_call_is_served(list_entry(node, struct grpc_stream, node));
+	return n;
 }
 
 size_t grpc_session_n_open(const struct grpc_session *session)

@@ -6,9 +6,10 @@
  * serve or call methods use struct grpc_service, struct grpc_call and struct
  * grpc_reply_handler from here and nothing else.
  *
- * What the other side may do to us is bounded: 32 streams, messages up to the
- * limit of which at most four limits are held at a time, flow-control windows
- * of 64 KiB, and output is produced only when the last piece has been written.
+ * What the other side may do to us is bounded: 100 streams, 16 KiB of headers
+ * each, messages up to the limit, of which at most four limits are held at a
+ * time in each direction, flow-control windows of 64 KiB, and output is produced
+ * only when the last piece has been written.
  */
 #ifndef GRPC_SESSION_H
 #define GRPC_SESSION_H
@@ -59,6 +60,12 @@ struct grpc_service {
  */
 void grpc_call_set_gone(struct grpc_call *call, grpc_call_gone_fn *fn, void *data);
 
+/*
+ * Milliseconds that the peer goes on waiting (its grpc-timeout), or -1: without limit. When they are over, the
+ * call's gone handler is run.
+ */
+int64_t grpc_call_time_left_ms(const struct grpc_call *call);
+
 /* The method's path, valid as long as call. */
 const char *grpc_call_path(const struct grpc_call *call);
 
@@ -72,8 +79,8 @@ void grpc_call_reply(struct grpc_call *call, const uint8_t *message, size_t len)
 /*
  * Puts a message of a streaming answer in place; the call stays open. A message
  * that has not begun to be sent is replaced: the peer who reads slowly gets the
- * latest state and skips what lies between. message is copied. 0, -ENOMEM, or -EMSGSIZE
- * over 4 GiB; on failure the message before stays in place.
+ * latest state and skips what lies between. message is copied. 0, -ENOMEM, -EMSGSIZE
+ * over 4 GiB, or -ENOBUFS when the peer has left too much unread; on failure the message before stays in place.
  */
 int grpc_call_send_latest(struct grpc_call *call, const uint8_t *message, size_t len);
 
@@ -101,13 +108,15 @@ struct grpc_reply_handler {
 };
 
 /*
- * Starts a call of path with one message (copied). handler and data must live
- * until done or cancel. 0, -ENOMEM, or -ENOTCONN when the connection is ending.
+ * Starts a call of path with one message (copied). The peer is told to give up after timeout_ms (0: never); to give
+ * up on our side is the caller's. handler and data must live
+ * until done or cancel. 0, -ENOMEM, -ENOBUFS when much is unsent, or -ENOTCONN when the connection is ending.
  * done is never run from inside this function. ret may be NULL when the call
  * will never be cancelled.
  */
 int grpc_session_request(struct grpc_session *session, const char *path, const uint8_t *message, size_t len,
-			 const struct grpc_reply_handler *handler, void *data, struct grpc_request **ret);
+			 unsigned timeout_ms, const struct grpc_reply_handler *handler, void *data,
+			 struct grpc_request **ret);
 
 /* Gives up a call: the peer is told, done is not run, request is gone. NULL is accepted. */
 void grpc_request_cancel(struct grpc_request *request);
@@ -159,6 +168,13 @@ int grpc_session_recv(struct grpc_session *session, const uint8_t *data, size_t 
  */
 ssize_t grpc_session_send(struct grpc_session *session, const uint8_t **ret);
 
+/*
+ * Ends the calls whose peers no longer wait (CANCEL, as grpc-go does); to be called after the time
+ * that grpc_session_timeout_ms() gives, which is -1 when no call has a deadline.
+ */
+void grpc_session_expire(struct grpc_session *session);
+int64_t grpc_session_timeout_ms(const struct grpc_session *session);
+
 /* Tells the peer (GOAWAY) that no new calls are taken; those under way may end. */
 void grpc_session_shutdown(struct grpc_session *session);
 
@@ -167,5 +183,8 @@ bool grpc_session_is_finished(struct grpc_session *session);
 
 /* Calls and requests that are open. */
 size_t grpc_session_n_open(const struct grpc_session *session);
+
+/* Calls that a service has and did not end yet. */
+size_t grpc_session_n_served(const struct grpc_session *session);
 
 #endif

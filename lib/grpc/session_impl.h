@@ -11,8 +11,8 @@
 #include "base/list.h"
 #include "grpc/session.h"
 
-#define SESSION_STREAMS_MAX 32
-#define SESSION_HELD_LIMITS 4 /* messages under way, all streams together, in units of the limit */
+#define SESSION_STREAMS_MAX 100
+#define SESSION_HELD_LIMITS 4 /* messages under way each way, all streams together, in units of the limit */
 #define SESSION_HEADER_LIST_MAX (16u << 10)
 
 /* A message with its prefix, on its way out. */
@@ -30,6 +30,7 @@ struct grpc_stream {
 	struct grpc_frame_reader reader;
 	struct grpc_outgoing out;      /* being sent, or waiting to be */
 	struct grpc_outgoing out_next; /* takes its place */
+	size_t header_bytes;	       /* received, as SETTINGS_MAX_HEADER_LIST_SIZE counts them */
 };
 
 struct grpc_session {
@@ -39,6 +40,7 @@ struct grpc_session {
 	size_t n_services;
 	size_t message_max;
 	size_t held;	  /* bytes allocated for incoming messages */
+	size_t queued;	  /* and for outgoing ones */
 	int error;	  /* -errno: the connection is lost */
 	unsigned entered; /* inside of nghttp2: no need to wake anybody */
 	void (*wake)(void *data);
@@ -58,9 +60,20 @@ int grpc_stream_push(struct grpc_stream *stream, const uint8_t *data, size_t len
 /* Frees the incoming message. */
 void grpc_stream_drop_message(struct grpc_stream *stream);
 
-/* Copies message with its prefix. -ENOMEM, -EMSGSIZE. */
-int grpc_outgoing_set(struct grpc_outgoing *out, const uint8_t *message, size_t len);
-void grpc_outgoing_clear(struct grpc_outgoing *out);
+/*
+ * Copies message with its prefix, into out or, when that has begun to be sent, out_next. -ENOMEM, -EMSGSIZE, or
+ * -ENOBUFS over what the session may queue.
+ */
+int grpc_stream_put_out(struct grpc_stream *stream, const uint8_t *message, size_t len);
+
+/* Whether there is something to send, or the rest of it. */
+static inline bool grpc_stream_has_out(const struct grpc_stream *stream)
+{
+	return stream->out.data || stream->out_next.data;
+}
+
+/* Counts a header; false over what we said we take. */
+bool grpc_stream_count_header(struct grpc_stream *stream, size_t name_len, size_t len);
 
 /* Fills buf from what is to be sent; 0 when there is nothing left. */
 size_t grpc_stream_read_out(struct grpc_stream *stream, uint8_t *buf, size_t size);
@@ -87,6 +100,9 @@ void grpc_call_data(struct grpc_stream *stream, const uint8_t *data, size_t len)
 void grpc_call_headers_end(struct grpc_stream *stream);
 void grpc_call_request_end(struct grpc_stream *stream); /* END_STREAM */
 void grpc_call_closed(struct grpc_stream *stream);	/* frees it, or leaves it to its owner */
+bool grpc_call_is_served(const struct grpc_stream *stream);
+uint64_t grpc_call_deadline_ms(const struct grpc_stream *stream); /* UINT64_MAX: none */
+void grpc_call_expire(struct grpc_stream *stream);
 
 /* --- request.c --- */
 void grpc_request_header(struct grpc_stream *stream, const uint8_t *name, size_t name_len,

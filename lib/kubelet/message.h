@@ -47,8 +47,9 @@ static inline void kubelet_message_freep(void *p)
 int kubelet_message_pack(const ProtobufCMessage *message, uint8_t **ret, size_t *ret_len);
 
 /*
- * Bytes as a message of that type in new memory. 0, or -EBADMSG: not such a
- * message, or no memory (protobuf-c does not tell the two apart).
+ * Bytes as a message of that type in new memory. 0, -EBADMSG: not such a message, or
+ * -ENOMEM: no memory, or far more of it than a message of len bytes should take (two bytes
+ * can make an empty message inside of another, which is fifty).
  */
 int kubelet_message_unpack(const ProtobufCMessageDescriptor *type, const uint8_t *bytes, size_t len,
 			   ProtobufCMessage **ret);

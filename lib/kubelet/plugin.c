@@ -67,8 +67,11 @@ static ProtobufCMessage *take_request(struct grpc_call *call, const ProtobufCMes
 				      const uint8_t *bytes, size_t len)
 {
 	ProtobufCMessage *request = NULL;
+	int r = kubelet_message_unpack(type, bytes, len, &request);
 
-	if (kubelet_message_unpack(type, bytes, len, &request) < 0)
+	if (r == -ENOMEM)
+		grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory for the request");
+	else if (r < 0)
 		grpc_call_fail(call, GRPC_INVALID_ARGUMENT, "the request is no %s", type->name);
 	return request;
 }

@@ -103,7 +103,9 @@ static int list_once(const char *socket, unsigned timeout_ms, V1__ListPodResourc
 		return r;
 	r = kubelet_message_unpack(&v1__list_pod_resources_response__descriptor, bytes, len,
 				   (ProtobufCMessage **)ret);
-	if (r < 0)
+	if (r == -ENOMEM)
+		grpc_error_set(error, GRPC_RESOURCE_EXHAUSTED, "out of memory for the answer of %s", socket);
+	else if (r < 0)
 		grpc_error_set(error, GRPC_INTERNAL, "the answer of %s is no ListPodResourcesResponse",
 			       socket);
 	return r;
@@ -113,7 +115,7 @@ int podresources_list(const char *socket, unsigned timeout_ms, V1__ListPodResour
 		      struct grpc_error *ret_error)
 {
 	const struct timespec pause = { .tv_nsec = RATE_LIMIT_PAUSE_MS * 1000000L };
-	struct grpc_error error = { .status = GRPC_OK };
+	struct grpc_error error = { .status = GRPC_OK }, busy = { .status = GRPC_OK };
 	uint64_t end, now;
 	int r;
 
@@ -123,7 +125,13 @@ int podresources_list(const char *socket, unsigned timeout_ms, V1__ListPodResour
 		r = list_once(socket, now < end ? (unsigned)(end - now) : 1, ret, &error);
 		if (r != -EBUSY || loop_now_ms() + RATE_LIMIT_PAUSE_MS >= end)
 			break;
+		busy = error;
 		(void)nanosleep(&pause, NULL);
+	}
+	/* The last try had what little time was left. */
+	if (r == -ETIMEDOUT && busy.status != GRPC_OK) {
+		r = -EBUSY;
+		error = busy;
 	}
 	if (r < 0 && ret_error)
 		*ret_error = error;

@@ -98,8 +98,8 @@ static void side_request(struct side *side, const uint8_t *message, size_t len)
 {
 	for (size_t i = 0; i < HELD_MAX; i++)
 		if (!side->requests[i]) {
-			(void)grpc_session_request(side->session, "/t.T/Echo", message, len, &handler, side,
-						   &side->requests[i]);
+			(void)grpc_session_request(side->session, "/t.T/Echo", message, len, (unsigned)len,
+						   &handler, side, &side->requests[i]);
 			return;
 		}
 }
@@ -127,7 +127,7 @@ static void side_step(struct side *side, struct fuzz_input *in)
 	const uint8_t *bytes = fuzz_bytes(in, fuzz_byte(in), &len);
 	struct grpc_call *call = side->held[slot];
 
-	switch (what / HELD_MAX % 6) {
+	switch (what / HELD_MAX % 7) {
 	case 0:
 		side_request(side, bytes, len);
 		break;
@@ -148,6 +148,11 @@ static void side_step(struct side *side, struct fuzz_input *in)
 		if (call)
 			grpc_call_fail(call, (enum grpc_status)(len % 17), "%.*s", (int)len,
 				       (const char *)bytes);
+		break;
+	case 5:
+		fuzz_assert(grpc_session_n_served(side->session) <= grpc_session_n_open(side->session));
+		if (grpc_session_timeout_ms(side->session) >= 0)
+			grpc_session_expire(side->session);
 		break;
 	default:
 		grpc_session_shutdown(side->session);

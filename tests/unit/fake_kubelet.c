@@ -97,8 +97,8 @@ static void watch(struct fake_kubelet *k)
 	}
 	assert_int_equal(grpc_conn_new(k->loop, fd, &session, on_watch_closed, k, &k->watch), 0);
 	assert_int_equal(grpc_session_request(grpc_conn_session(k->watch),
-					      "/v1beta1.DevicePlugin/ListAndWatch", NULL, 0, &watch_handler,
-					      k, NULL),
+					      "/v1beta1.DevicePlugin/ListAndWatch", NULL, 0, 0,
+					      &watch_handler, k, NULL),
 			 0);
 }
 

@@ -153,7 +153,7 @@ static void start(struct world *w, const char *path, size_t len, struct grpc_req
 {
 	static const uint8_t zeros[1 << 20];
 
-	assert_int_equal(grpc_session_request(w->client, path, zeros, len, &handler, w, ret), 0);
+	assert_int_equal(grpc_session_request(w->client, path, zeros, len, 0, &handler, w, ret), 0);
 }
 
 static void a_unary_call_gets_its_answer_for_any_chunking(void **state)
@@ -350,7 +350,8 @@ static void goaway_lets_calls_end_and_takes_no_new_ones(void **state)
 	grpc_session_shutdown(w->server);
 	pump(w, 1000);
 	assert_false(grpc_session_is_finished(w->server));
-	assert_int_equal(grpc_session_request(w->client, "/t.T/Echo", NULL, 0, &handler, w, NULL), -ENOTCONN);
+	assert_int_equal(grpc_session_request(w->client, "/t.T/Echo", NULL, 0, 0, &handler, w, NULL),
+			 -ENOTCONN);
 	grpc_call_reply(w->held, (const uint8_t *)"x", 1);
 	pump(w, 1000);
 	assert_int_equal(w->n_done, 1);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../h2_peer.h"
 #include "base/num.h"
 #include "grpc/session.h"
 
@@ -111,141 +112,18 @@ static void grpc_go_is_answered_for_every_split(void **state)
 
 /* --- a peer of nghttp2 that sends whatever headers it is given ------------------ */
 
-struct answer {
-	char status[8];
-	char grpc_status[8];
-	char grpc_message[128];
-	size_t n_data;
-	bool closed;
-	uint32_t code;
-	const uint8_t *body;
-	size_t body_len;
-	bool stall; /* the body never ends */
-};
-
-static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
-		     const uint8_t *value, size_t len, uint8_t flags, void *data)
-{
-	struct answer *a = data;
-
-	(void)h2;
-	(void)frame;
-	(void)name_len;
-	(void)flags;
-	if (strcmp((const char *)name, ":status") == 0)
-		(void)snprintf(a->status, sizeof(a->status), "%.*s", (int)len, (const char *)value);
-	if (strcmp((const char *)name, "grpc-status") == 0)
-		(void)snprintf(a->grpc_status, sizeof(a->grpc_status), "%.*s", (int)len, (const char *)value);
-	if (strcmp((const char *)name, "grpc-message") == 0)
-		(void)snprintf(a->grpc_message, sizeof(a->grpc_message), "%.*s", (int)len,
-			       (const char *)value);
-	return 0;
-}
-
-static int on_data(nghttp2_session *h2, uint8_t flags, int32_t id, const uint8_t *bytes, size_t len,
-		   void *data)
-{
-	struct answer *a = data;
-
-	(void)h2;
-	(void)flags;
-	(void)id;
-	(void)bytes;
-	a->n_data += len;
-	return 0;
-}
-
-static int on_close(nghttp2_session *h2, int32_t id, uint32_t code, void *data)
-{
-	struct answer *a = data;
-
-	(void)h2;
-	(void)id;
-	a->closed = true;
-	a->code = code;
-	return 0;
-}
-
-static ssize_t read_body(nghttp2_session *h2, int32_t id, uint8_t *buf, size_t size, uint32_t *flags,
-			 nghttp2_data_source *source, void *data)
-{
-	struct answer *a = data;
-	size_t n = a->body_len < size ? a->body_len : size;
-
-	(void)h2;
-	(void)id;
-	(void)source;
-	memcpy(buf, a->body, n);
-	a->body += n;
-	a->body_len -= n;
-	if (a->stall && n == 0)
-		return NGHTTP2_ERR_DEFERRED;
-	if (a->body_len == 0 && !a->stall)
-		*flags |= NGHTTP2_DATA_FLAG_EOF;
-	return (ssize_t)n;
-}
-
-static nghttp2_session *new_peer(struct answer *answer)
-{
-	nghttp2_session_callbacks *callbacks;
-	nghttp2_option *option;
-	nghttp2_session *h2;
-
-	assert_int_equal(nghttp2_session_callbacks_new(&callbacks), 0);
-	assert_int_equal(nghttp2_option_new(&option), 0);
-	nghttp2_option_set_no_http_messaging(option, 1);
-	nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
-	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
-	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
-	assert_int_equal(nghttp2_session_client_new2(&h2, callbacks, answer, option), 0);
-	nghttp2_option_del(option);
-	nghttp2_session_callbacks_del(callbacks);
-	assert_int_equal(nghttp2_submit_settings(h2, NGHTTP2_FLAG_NONE, NULL, 0), 0);
-	return h2;
-}
-
-/* Moves bytes both ways until nobody has any. */
-static void talk(nghttp2_session *h2, struct grpc_session *session)
-{
-	bool moved = true;
-
-	while (moved) {
-		const uint8_t *bytes;
-		ssize_t n = nghttp2_session_mem_send(h2, &bytes);
-
-		assert_true(n >= 0);
-		moved = n > 0;
-		assert_int_equal(grpc_session_recv(session, bytes, (size_t)n), 0);
-		n = grpc_session_send(session, &bytes);
-		assert_true(n >= 0);
-		moved = moved || n > 0;
-		assert_int_equal(nghttp2_session_mem_recv(h2, bytes, (size_t)n), n);
-	}
-}
-
 /* headers: "name=value" each, NULL at the end. body NULL: the headers end the stream. */
-static void exchange(const char *const *headers, const uint8_t *body, size_t len, struct answer *answer,
+static void exchange(const char *const *headers, const uint8_t *body, size_t len, struct h2_answer *answer,
 		     struct seen *seen)
 {
 	struct grpc_service service;
 	struct grpc_session *session = new_server(&service, seen);
-	nghttp2_session *h2 = new_peer(answer);
-	const nghttp2_data_provider provider = { .read_callback = read_body };
-	nghttp2_nv nv[16];
-	size_t n_nv = 0;
+	nghttp2_session *h2 = h2_peer_new(answer);
 
-	for (; headers[n_nv]; n_nv++) {
-		const char *equal = strchr(headers[n_nv], '=');
-
-		assert_true(n_nv < ARRAY_SIZE(nv));
-		nv[n_nv] = (nghttp2_nv){ (uint8_t *)headers[n_nv], (uint8_t *)equal + 1,
-					 (size_t)(equal - headers[n_nv]), strlen(equal + 1),
-					 NGHTTP2_NV_FLAG_NONE };
-	}
 	answer->body = body;
 	answer->body_len = len;
-	assert_true(nghttp2_submit_request(h2, NULL, nv, n_nv, body ? &provider : NULL, NULL) > 0);
-	talk(h2, session);
+	assert_true(h2_peer_request(h2, headers, body != NULL) > 0);
+	h2_peer_talk(h2, session);
 	assert_true(answer->closed);
 	assert_int_equal(grpc_session_n_open(session), 0);
 	nghttp2_session_del(h2);
@@ -273,7 +151,7 @@ static void every_form_of_authority_is_taken(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(authorities); i++) {
 		const char *const headers[] = { METHOD, SCHEME,	       ":path=" PATH, authorities[i],
 						TYPE,	"te=trailers", NULL };
-		struct answer answer = { 0 };
+		struct h2_answer answer = { 0 };
 		struct seen seen = { 0 };
 
 		exchange(headers, message, sizeof(message), &answer, &seen);
@@ -293,7 +171,7 @@ static void content_types_of_grpc_are_taken(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
 		const char *const headers[] = { METHOD, SCHEME, ":path=" PATH, types[i], NULL };
-		struct answer answer = { 0 };
+		struct h2_answer answer = { 0 };
 		struct seen seen = { 0 };
 
 		exchange(headers, message, sizeof(message), &answer, &seen);
@@ -326,7 +204,7 @@ static void headers_that_are_no_grpc_are_refused(void **state)
 	(void)state;
 	memset(long_path + 7, 'x', sizeof(long_path) - 8);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct answer answer = { 0 };
+		struct h2_answer answer = { 0 };
 		struct seen seen = { 0 };
 
 		exchange(cases[i].headers, message, sizeof(message), &answer, &seen);
@@ -361,7 +239,7 @@ static void bodies_that_are_not_one_message_are_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct answer answer = { 0 };
+		struct h2_answer answer = { 0 };
 		struct seen seen = { 0 };
 
 		exchange(headers, (const uint8_t *)cases[i].body, cases[i].len, &answer, &seen);
@@ -381,15 +259,15 @@ static void messages_under_way_are_bounded_together(void **state)
 		{ (uint8_t *)":path", (uint8_t *)PATH, 5, strlen(PATH), 0 },
 		{ (uint8_t *)"content-type", (uint8_t *)"application/grpc", 12, 16, 0 },
 	};
-	const nghttp2_data_provider provider = { .read_callback = read_body };
+	const nghttp2_data_provider provider = { .read_callback = h2_peer_read_body };
 	struct seen seen = { 0 };
 	struct grpc_service service = { methods, ARRAY_SIZE(methods), &seen };
 	const struct grpc_session_options options = { .services = &service,
 						      .n_services = 1,
 						      .message_max = 1000 };
 	struct grpc_session *session;
-	struct answer answer = { .stall = true };
-	nghttp2_session *h2 = new_peer(&answer);
+	struct h2_answer answer = { .stall = true };
+	nghttp2_session *h2 = h2_peer_new(&answer);
 
 	(void)state;
 	assert_int_equal(grpc_session_new_server(&options, &session), 0);
@@ -398,7 +276,7 @@ static void messages_under_way_are_bounded_together(void **state)
 		answer.body_len = sizeof(body);
 		answer.closed = false;
 		assert_true(nghttp2_submit_request(h2, NULL, nv, ARRAY_SIZE(nv), &provider, NULL) > 0);
-		talk(h2, session);
+		h2_peer_talk(h2, session);
 		/* Four limits are held at a time; what is refused is no longer held. */
 		assert_int_equal(answer.closed, i > 4);
 		assert_int_equal(grpc_session_n_open(session), i > 4 ? 4 : i);
