@@ -457,6 +457,15 @@ int daemon_run(const struct options *options)
 	return r < 0 ? log_error_errno(r, "the event loop failed") : 0;
 }
 
+static int print_core(const struct options *options, const struct core *core, FILE *out)
+{
+	int r = options->once == ONCE_JSON ? table_print_json(out, core, options) : table_print(out, core);
+
+	if (r == 0 && (fflush(out) != 0 || ferror(out)))
+		r = negative_errno();
+	return r < 0 ? log_error_errno(r, "cannot print") : 0;
+}
+
 int daemon_print(const struct options *options, FILE *out)
 {
 	_cleanup_(sysfs_root_done) struct sysfs_root sysfs = SYSFS_ROOT_INIT;
@@ -478,8 +487,10 @@ int daemon_print(const struct options *options, FILE *out)
 	r = inventory_scan(&sysfs, &inv);
 	if (r == 0)
 		r = core_update(&core, inv, loop_now_ms());
-	if (r >= 0)
-		table_print(out, &core);
+	if (r < 0)
+		(void)log_error_errno(r, "%s: cannot scan sysfs", options->sysfs_root);
+	else
+		r = print_core(options, &core, out);
 	core_done(&core);
-	return r < 0 ? log_error_errno(r, "%s: cannot scan sysfs", options->sysfs_root) : 0;
+	return r;
 }

@@ -28,7 +28,7 @@ const struct core *daemon_core(const struct daemon *daemon);
 /* Runs until SIGTERM or SIGINT. 0, or -errno after a log line. */
 int daemon_run(const struct options *options);
 
-/* Scans once and prints a table to out. 0, or -errno after a log line. */
+/* Scans once and prints what is there to out, as options->once says. 0, or -errno after a log line. */
 int daemon_print(const struct options *options, FILE *out);
 
 #endif

@@ -27,9 +27,9 @@ int main(int argc, char **argv)
 		(void)printf("gaudi-device-plugin %s\n", VERSION);
 		return EXIT_SUCCESS;
 	}
-	/* A table for people needs no story of how it came about. */
+	/* What is printed tells the state of everything, so the story of how it came about is not needed. */
 	if (options.once && options.log_level == LOG_LEVEL_INFO)
-		options.log_level = LOG_LEVEL_WARNING;
+		options.log_level = LOG_LEVEL_ERROR;
 	log_init("gaudi-device-plugin", options.log_level, options.log_format);
 	r = options.once ? daemon_print(&options, stdout) : daemon_run(&options);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
