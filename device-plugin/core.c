@@ -228,10 +228,10 @@ static void devices_forget(struct core *core, uint64_t now_ms)
 }
 
 static bool nic_is_single(const struct core *core, const struct pairing_options *pairing,
-			  const struct pairs *pairs, const struct pairs_nic *nic)
+			  const struct inventory *inv, const struct pairs *pairs, const struct pairs_nic *nic)
 {
 	return strcmp(core->options.mode, "none") != 0 && pairing_nic_is_free(pairs, nic) &&
-	       !pairing_nic_is_excluded(pairing, nic);
+	       !pairing_nic_is_excluded(pairing, inv, nic);
 }
 
 static int core_nic_compare(const void *a, const void *b)
@@ -255,13 +255,13 @@ static int update_nics(struct core *core, const struct pairing_options *pairing,
 			nic.missing_ms = 0;
 		else if (!nic.missing_ms)
 			nic.missing_ms = now_ms;
-		if (nic_is_single(core, pairing, pairs, &nic.name) &&
+		if (nic_is_single(core, pairing, inv, pairs, &nic.name) &&
 		    (!nic.missing_ms || now_ms - nic.missing_ms < CORE_NIC_MISSING_MS))
 			list[n++] = nic;
 	}
 	for (size_t i = 0; i < inv->n_nic; i++) {
 		if (core_find_nic(core, inv->nic[i].name.pci) ||
-		    !nic_is_single(core, pairing, pairs, &inv->nic[i].name))
+		    !nic_is_single(core, pairing, inv, pairs, &inv->nic[i].name))
 			continue;
 		list[n++] = (struct core_nic){
 			.name = inv->nic[i].name,
@@ -296,6 +296,18 @@ static void log_pairs(const struct pairs *before, const struct pairs *now, bool 
 		else if (strcmp(now->mode, "paired") == 0)
 			log_info("%s: no NIC is left for it; it is %s", pair->gaudi,
 				 is_strict ? "not handed out (paired-strict)" : "handed out alone");
+	}
+}
+
+/* Somebody will miss them among the NICs. */
+static void log_physical_functions(const struct inventory *before, const struct inventory *now)
+{
+	for (size_t i = 0; i < now->n_nic; i++) {
+		const struct nic *old = before ? inventory_find_nic(before, now->nic[i].name.pci) : NULL;
+
+		if (now->nic[i].has_vfs && !(old && old->has_vfs))
+			log_info("%s (%s): not handed out itself, but its virtual functions",
+				 now->nic[i].name.pci, now->nic[i].name.rdma);
 	}
 }
 
@@ -336,6 +348,7 @@ int core_update(struct core *core, struct inventory *inventory, uint64_t now_ms)
 	for (size_t i = 0; i < core->n_device; i++)
 		device_probe(core, &core->device[i], inv, now_ms);
 	devices_forget(core, now_ms);
+	log_physical_functions(core->inventory, inv);
 	inventory_free(core->inventory);
 	core->inventory = TAKE_PTR(inv);
 	return changed;

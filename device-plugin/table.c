@@ -75,7 +75,8 @@ bool table_nic_is_excluded(const struct core *core, const struct pairs_nic *nic)
 		.n_exclude = core->options.n_exclude,
 	};
 
-	return pairing_nic_is_excluded(&pairing, nic) && !pairs_find_nic(core->pairs, nic->pci);
+	return pairing_nic_is_excluded(&pairing, core->inventory, nic) &&
+	       !pairs_find_nic(core->pairs, nic->pci);
 }
 
 static void row_of_gaudi(struct row *row, const struct core *core, const struct device *device)

@@ -249,6 +249,15 @@ static bool nic_locate(struct nic *nic, const char *dir)
 	return true;
 }
 
+/* Which physical function a virtual one belongs to. */
+static void read_physfn(const struct sysfs_root *root, struct nic *nic)
+{
+	char path[SYSFS_PATH_MAX];
+
+	if (sysfs_resolve(root, path, "%s/physfn", nic->path) == 0)
+		(void)pci_function_of_path(path, nic->physfn);
+}
+
 /* The function's first network interface, if it has one in this namespace. */
 static void read_netdev(const struct sysfs_root *root, struct nic *nic)
 {
@@ -312,6 +321,7 @@ static int scan_uverbs(const struct sysfs_root *root, const char *name, struct n
 	if (!nic->name.netdev[0])
 		read_netdev(root, nic);
 	read_numa_node(root, nic->path, &nic->numa_node);
+	read_physfn(root, nic);
 	return 0;
 }
 
@@ -344,6 +354,28 @@ static void nics_make_unique(struct inventory *inv)
 	inv->n_nic = kept;
 }
 
+static int nic_pci_compare(const void *pci, const void *nic)
+{
+	return strcmp(pci, ((const struct nic *)nic)->name.pci);
+}
+
+static struct nic *find_nic(const struct inventory *inv, const char *pci)
+{
+	if (inv->n_nic == 0)
+		return NULL;
+	return bsearch(pci, inv->nic, inv->n_nic, sizeof(*inv->nic), nic_pci_compare);
+}
+
+static void nics_find_vfs(struct inventory *inv)
+{
+	for (size_t i = 0; i < inv->n_nic; i++) {
+		struct nic *physfn = inv->nic[i].physfn[0] ? find_nic(inv, inv->nic[i].physfn) : NULL;
+
+		if (physfn)
+			physfn->has_vfs = true;
+	}
+}
+
 static int scan_nics(const struct sysfs_root *root, struct inventory *inv)
 {
 	_cleanup_(sysfs_names_done) struct sysfs_names names = {};
@@ -372,6 +404,7 @@ static int scan_nics(const struct sysfs_root *root, struct inventory *inv)
 		}
 	}
 	nics_make_unique(inv);
+	nics_find_vfs(inv);
 	return 0;
 }
 
@@ -405,16 +438,9 @@ const struct gaudi *inventory_find_gaudi(const struct inventory *inv, const char
 	return bsearch(id, inv->gaudi, inv->n_gaudi, sizeof(*inv->gaudi), gaudi_id_compare);
 }
 
-static int nic_pci_compare(const void *pci, const void *nic)
-{
-	return strcmp(pci, ((const struct nic *)nic)->name.pci);
-}
-
 const struct nic *inventory_find_nic(const struct inventory *inv, const char *pci)
 {
-	if (inv->n_nic == 0)
-		return NULL;
-	return bsearch(pci, inv->nic, inv->n_nic, sizeof(*inv->nic), nic_pci_compare);
+	return find_nic(inv, pci);
 }
 
 bool inventory_equal(const struct inventory *a, const struct inventory *b)

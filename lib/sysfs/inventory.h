@@ -54,6 +54,8 @@ struct nic {
 	int numa_node;	 /* -1: not known */
 	bool is_soft;	 /* Soft-RoCE on the function's netdev */
 	bool is_visible; /* false: its RDMA device is in another network namespace */
+	char physfn[24]; /* PCI address of the function that a virtual function belongs to, else "" */
+	bool has_vfs;	 /* virtual functions of it are in this inventory */
 };
 
 /*

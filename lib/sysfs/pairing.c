@@ -9,8 +9,11 @@
 
 #include "pci.h"
 
-/* Above every sum of tie-breakers of PAIRS_MAX pairs. */
-#define DISTANCE_UNIT (1LL << 24)
+/* What decides between equal distances, each above every sum of what follows, of PAIRS_MAX pairs. */
+#define DISTANCE_UNIT (1LL << 34)
+#define RANK_UNIT (1LL << 18) /* virtual functions before it on the same physical one */
+#define RANK_MAX 63
+#define ORDER_MAX 255 /* how far the orders of the addresses differ */
 
 /* State of the Hungarian method; index 0 of rows and columns stands for "none". */
 struct assignment {
@@ -106,8 +109,13 @@ int pairing_assign(size_t n_rows, size_t n_columns, const long long *cost, size_
 	return 0;
 }
 
-bool pairing_nic_is_excluded(const struct pairing_options *options, const struct pairs_nic *nic)
+bool pairing_nic_is_excluded(const struct pairing_options *options, const struct inventory *inv,
+			     const struct pairs_nic *nic)
 {
+	const struct nic *found = inventory_find_nic(inv, nic->pci);
+
+	if (found && found->has_vfs)
+		return true;
 	for (size_t i = 0; i < options->n_exclude; i++)
 		if (fnmatch(options->exclude[i], nic->pci, 0) == 0 ||
 		    fnmatch(options->exclude[i], nic->rdma, 0) == 0 ||
@@ -172,7 +180,7 @@ static int keep_pairs(const struct inventory *inv, const struct pairing_options 
 
 		stands = pairing && pair->has_nic && inventory_find_gaudi(inv, pair->gaudi) &&
 			 pairing_nic_is_present(inv, &pair->nic, &nic) &&
-			 !pairing_nic_is_excluded(options, &nic);
+			 !pairing_nic_is_excluded(options, inv, &nic);
 		if (held && pair->has_nic)
 			(void)pairing_nic_is_present(inv, &pair->nic, &nic);
 		if (held || stands)
@@ -202,13 +210,28 @@ static void find_candidates(const struct inventory *inv, const struct pairing_op
 
 		/* Inside a pod and in no pair of ours: somebody else gave it out. */
 		if (nic->is_visible && pairing_nic_is_free(p, &nic->name) &&
-		    !pairing_nic_is_excluded(options, &nic->name))
+		    !pairing_nic_is_excluded(options, inv, &nic->name))
 			c->nic[c->n_nic++] = nic;
 	}
 }
 
+static long long at_most(size_t value, long long max)
+{
+	return (long long)value < max ? (long long)value : max;
+}
+
+/* How many virtual functions of the same physical one stand before it, handed out or not. */
+static size_t rank_of(const struct inventory *inv, const struct nic *nic)
+{
+	size_t rank = 0;
+
+	for (const struct nic *other = inv->nic; nic->physfn[0] && other < nic; other++)
+		rank += strcmp(other->physfn, nic->physfn) == 0;
+	return rank;
+}
+
 /* partner[i] is the index of the NIC of Gaudi i, or SIZE_MAX. */
-static int match(const struct candidates *c, size_t *partner)
+static int match(const struct inventory *inv, const struct candidates *c, size_t *partner)
 {
 	bool turned = c->n_gaudi > c->n_nic;
 	size_t n = turned ? c->n_nic : c->n_gaudi, m = turned ? c->n_gaudi : c->n_nic;
@@ -218,17 +241,20 @@ static int match(const struct candidates *c, size_t *partner)
 
 	if (!cost || !column)
 		return -ENOMEM;
-	for (size_t g = 0; g < c->n_gaudi; g++) {
+	for (size_t g = 0; g < c->n_gaudi; g++)
 		partner[g] = SIZE_MAX;
-		for (size_t k = 0; k < c->n_nic; k++) {
+	for (size_t k = 0; k < c->n_nic; k++) {
+		const struct nic *nic = c->nic[k];
+		long long rank = at_most(rank_of(inv, nic), RANK_MAX);
+
+		for (size_t g = 0; g < c->n_gaudi; g++) {
 			const struct gaudi *gaudi = c->gaudi[g];
-			const struct nic *nic = c->nic[k];
 			unsigned distance =
 				pci_distance(gaudi->path, gaudi->numa_node, nic->path, nic->numa_node);
 
 			/* Equally far: keep the order of the addresses. */
-			cost[turned ? k * m + g : g * m + k] =
-				distance * DISTANCE_UNIT + (long long)(g > k ? g - k : k - g);
+			cost[turned ? k * m + g : g * m + k] = distance * DISTANCE_UNIT + rank * RANK_UNIT +
+							       at_most(g > k ? g - k : k - g, ORDER_MAX);
 		}
 	}
 	r = pairing_assign(n, m, cost, column);
@@ -261,7 +287,7 @@ int pairing_update(const struct inventory *inv, const struct pairing_options *op
 	if (r < 0)
 		return r;
 	find_candidates(inv, options, p, &c);
-	r = match(&c, partner);
+	r = match(inv, &c, partner);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < c.n_gaudi; i++) {

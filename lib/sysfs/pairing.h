@@ -3,7 +3,8 @@
  * Which NIC function goes with which Gaudi.
  *
  * New pairs are made so that the distances of all new pairs together are as
- * small as they can be; ties always fall the same way. A pair that was made
+ * small as they can be; of virtual functions that are equally far those are
+ * taken that spread over the physical ones; ties always fall the same way. A pair that was made
  * stays for as long as both its ends exist, wherever better partners appear:
  * what a restart or a hot-plugged NIC changes must not be under a running pod.
  */
@@ -49,13 +50,18 @@ bool pairing_nic_is_present(const struct inventory *inv, const struct pairs_nic 
  */
 bool pairing_nic_is_free(const struct pairs *p, const struct pairs_nic *nic);
 
-/* Whether a pattern of options->exclude fits this NIC. */
-bool pairing_nic_is_excluded(const struct pairing_options *options, const struct pairs_nic *nic);
+/*
+ * Whether this NIC is never handed out: a pattern of options->exclude fits it, or
+ * it has virtual functions here. These are then handed out instead, and they
+ * and the node need it.
+ */
+bool pairing_nic_is_excluded(const struct pairing_options *options, const struct inventory *inv,
+			     const struct pairs_nic *nic);
 
 /*
  * Minimal assignment of rows to columns, n_rows <= n_columns: column[i] is that
  * of row i, all different, and the sum of cost[i * n_columns + column[i]] is
- * as small as it can be. Costs are 0 to 2^40. The same input gives the same
+ * as small as it can be. Costs are 0 to 2^46. The same input gives the same
  * output. 0 or -ENOMEM.
  */
 int pairing_assign(size_t n_rows, size_t n_columns, const long long *cost, size_t *column);

@@ -403,6 +403,19 @@ static void left_over_nics_are_handed_out_by_themselves(void **state)
 	assert_int_equal(grant_build_nics(&f->core, NULL, ids, 1, &grant, f->why, sizeof(f->why)), -ENOENT);
 }
 
+static void the_node_keeps_a_nic_whose_virtual_functions_are_handed_out(void **state)
+{
+	struct fixture *f = *state;
+	struct core_options options = { .mode = "separate" };
+
+	core_done(&f->core);
+	core_init(&f->core, &options, NULL, 1000);
+	(void)load(f, TREES "vfs.tree");
+	assert_int_equal(f->core.n_nic, 4);
+	assert_null(core_find_nic(&f->core, "0000:1b:00.0"));
+	assert_true(core_find_nic(&f->core, "0000:1b:00.2")->is_offered);
+}
+
 static void a_nic_is_offered_only_when_no_gaudi_came_for_it(void **state)
 {
 	struct fixture *f = *state;
@@ -467,6 +480,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(strictly_paired_a_nic_that_comes_makes_its_gaudi_healthy, setup,
 					teardown),
 	cmocka_unit_test_setup_teardown(left_over_nics_are_handed_out_by_themselves, setup, teardown),
+	cmocka_unit_test_setup_teardown(the_node_keeps_a_nic_whose_virtual_functions_are_handed_out, setup,
+					teardown),
 	cmocka_unit_test_setup_teardown(a_nic_is_offered_only_when_no_gaudi_came_for_it, setup, teardown),
 	cmocka_unit_test_setup_teardown(preference_is_never_an_error, setup, teardown),
 };

@@ -176,6 +176,72 @@ static void a_pair_stays_when_a_nearer_nic_comes(void **state)
 	assert_string_equal(pairs_find(p, "0000:07:00.0")->nic.rdma, "rxe0");
 }
 
+static void virtual_functions_stand_for_their_physical_one(void **state)
+{
+	_cleanup_(inventory_freep) struct inventory *inv = NULL;
+	_cleanup_(pairs_freep) struct pairs *p = NULL;
+
+	fakefs_load(*state, TREES "vfs.tree");
+	inv = scan(*state);
+	assert_int_equal(inv->n_nic, 6);
+	assert_true(inventory_find_nic(inv, "0000:1b:00.0")->has_vfs);
+	assert_false(inventory_find_nic(inv, "0000:1b:00.2")->has_vfs);
+	assert_string_equal(inventory_find_nic(inv, "0000:1b:00.3")->physfn, "0000:1b:00.0");
+	p = update(inv, NULL);
+	assert_int_equal(p->n, 4);
+	for (size_t i = 0; i < p->n; i++) {
+		assert_true(p->pair[i].has_nic);
+		assert_true(inventory_find_nic(inv, p->pair[i].nic.pci)->physfn[0]);
+		assert_string_equal(pci_distance_name(distance_of(inv, &p->pair[i])), "same switch");
+	}
+}
+
+static void virtual_functions_are_taken_from_every_port(void **state)
+{
+	_cleanup_(inventory_freep) struct inventory *inv = NULL;
+	_cleanup_(pairs_freep) struct pairs *p = NULL;
+
+	fakefs_load(*state, TREES "vfs-two-ports.tree");
+	inv = scan(*state);
+	p = update(inv, NULL);
+	assert_string_equal(pairs_find(p, "0000:19:00.0")->nic.pci, "0000:1b:01.0");
+	assert_string_equal(pairs_find(p, "0000:1a:00.0")->nic.pci, "0000:1b:02.0");
+}
+
+static bool held(const char *id, void *data);
+
+static void a_physical_function_goes_when_its_virtual_ones_come(void **state)
+{
+	_cleanup_(inventory_freep) struct inventory *inv = NULL;
+	_cleanup_(pairs_freep) struct pairs *old = NULL, *p = NULL;
+	struct pairing_options options = { .mode = "paired",
+					   .is_held = held,
+					   .data = (void *)"0000:9b:00.0" };
+
+	fakefs_load(*state, TREES "vfs.tree");
+	for (unsigned i = 0; i < 6; i++)
+		if (i % 3 != 0) {
+			char path[64];
+
+			(void)snprintf(path, sizeof(path), "sys/class/infiniband_verbs/uverbs%u", i);
+			fakefs_remove(*state, path);
+		}
+	inv = scan(*state);
+	assert_int_equal(inv->n_nic, 2);
+	/* A physical function without any is a NIC like others. */
+	old = update(inv, NULL);
+	assert_string_equal(pairs_find(old, "0000:19:00.0")->nic.pci, "0000:1b:00.0");
+	assert_string_equal(pairs_find(old, "0000:9b:00.0")->nic.pci, "0000:9d:00.0");
+	inventory_free(inv);
+	fakefs_load(*state, TREES "vfs.tree");
+	inv = scan(*state);
+	options.old = old;
+	assert_int_equal(pairing_update(inv, &options, &p), 0);
+	assert_string_equal(pairs_find(p, "0000:19:00.0")->nic.pci, "0000:1b:00.2");
+	/* But not from under a pod. */
+	assert_string_equal(pairs_find(p, "0000:9b:00.0")->nic.pci, "0000:9d:00.0");
+}
+
 static bool held(const char *id, void *data)
 {
 	return strcmp(id, data) == 0;
@@ -305,6 +371,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(without_numa_the_bus_decides, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_nic_inside_a_pod_keeps_its_pair, setup, teardown),
 	cmocka_unit_test_setup_teardown(hardware_inside_a_pod_keeps_its_host_names, setup, teardown),
+	cmocka_unit_test_setup_teardown(virtual_functions_stand_for_their_physical_one, setup, teardown),
+	cmocka_unit_test_setup_teardown(virtual_functions_are_taken_from_every_port, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_physical_function_goes_when_its_virtual_ones_come, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_pair_stays_when_a_nearer_nic_comes, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_held_pair_does_not_change_whatever_is_gone, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_gaudi_without_partner_gets_one_that_comes, setup, teardown),
