@@ -66,7 +66,6 @@ static void gaudi_device_release(struct drm_device *drm, void *data)
 {
 	struct gaudi_device *gdev = data;
 
-	xa_destroy(&gdev->peers);
 	spin_lock(&gaudi_device_list_lock);
 	list_del(&gdev->node);
 	spin_unlock(&gaudi_device_list_lock);
@@ -106,7 +105,6 @@ struct gaudi_device *gaudi_device_create(struct device *dev, const struct gaudi_
 	gdev->fresh = true;
 	INIT_LIST_HEAD(&gdev->exports);
 	INIT_LIST_HEAD(&gdev->dirty);
-	xa_init(&gdev->peers);
 	init_waitqueue_head(&gdev->wait);
 	INIT_WORK(&gdev->work, gaudi_lease_work);
 	/* Others may kick it as soon as it is on the list; nothing runs before register enables it. */

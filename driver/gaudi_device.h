@@ -204,16 +204,22 @@ struct gaudi_export {
 	struct file *fence_file;	/* set while there is no memory to wait for the fences */
 	struct dma_fence_cb fence_cb;
 	struct delayed_work fence_work;
+	unsigned long first_taken;	/* bit 0: @first is some attachment's */
+	struct gaudi_attachment first;
 	unsigned int nr_ranges;
 	struct gaudi_range ranges[] __counted_by(nr_ranges);
 };
+
+/* Places for importers known to reach a card: GAUDI_PEER_KNOWN | domain << 16 | bus and function. */
+#define GAUDI_PEERS_BITS	5
+#define GAUDI_PEER_KNOWN	BIT_ULL(63)
 
 struct gaudi_device {
 	struct drm_device drm;
 	const struct gaudi_backend *backend;
 	struct pci_dev *pdev;		/* NULL: no PCI device, no peer-to-peer */
-	struct p2pdma_provider *provider;	/* only inside drm_dev_enter() */
-	struct xarray peers;		/* domain << 16 | bus and function of importers whose DMA reaches the card */
+	struct p2pdma_provider *provider;	/* for the map of an export that is not revoked; dma-resv */
+	u64 peers[1 << GAUDI_PEERS_BITS];	/* importers whose DMA reaches the card, by hash */
 	phys_addr_t phys;		/* of device offset 0, 0 for memory without PCI */
 	u64 size;
 	unsigned int module_id;

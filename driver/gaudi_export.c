@@ -9,6 +9,7 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/fcntl.h>
+#include <linux/hash.h>
 #include <linux/module.h>
 #include <linux/overflow.h>
 #include <linux/pci-p2pdma.h>
@@ -68,14 +69,16 @@ void gaudi_hold_put(struct gaudi_export *exp)
 
 /*
  * Whether the importer's DMA can reach the card. Finding out reads the configuration of every bridge between them, so
- * what was found is kept, for as long and by the same number as p2pdma keeps it for map.
+ * what was found is kept, for as long and by the same number as p2pdma keeps it for map. Two importers that share a
+ * place only find out again.
  */
 static int gaudi_export_reaches(struct gaudi_device *gdev, struct pci_dev *importer)
 {
-	unsigned long number = (unsigned long)pci_domain_nr(importer->bus) << 16 | pci_dev_id(importer);
+	u64 number = GAUDI_PEER_KNOWN | (u64)pci_domain_nr(importer->bus) << 16 | pci_dev_id(importer);
+	u64 *known = &gdev->peers[hash_64(number, GAUDI_PEERS_BITS)];
 	int idx, ret;
 
-	if (xa_load(&gdev->peers, number))
+	if (READ_ONCE(*known) == number)
 		return 0;
 	if (!drm_dev_enter(&gdev->drm, &idx))
 		return -ENODEV;
@@ -83,8 +86,7 @@ static int gaudi_export_reaches(struct gaudi_device *gdev, struct pci_dev *impor
 	drm_dev_exit(idx);
 	if (ret < 0)
 		return -EOPNOTSUPP;
-	/* Without memory it is found out again. */
-	xa_store(&gdev->peers, number, xa_mk_value(1), GFP_KERNEL);
+	WRITE_ONCE(*known, number);
 	return 0;
 }
 
@@ -101,6 +103,23 @@ static int gaudi_export_admits(struct gaudi_device *gdev, struct dma_buf_attachm
 	return gaudi_export_reaches(gdev, to_pci_dev(attach->dev));
 }
 
+/* Most exports have one importer at a time, which then needs no memory of its own. Attach and detach hold no lock. */
+static struct gaudi_attachment *gaudi_attachment_new(struct gaudi_export *exp)
+{
+	if (test_and_set_bit_lock(0, &exp->first_taken))
+		return kzalloc_obj(struct gaudi_attachment);
+	exp->first = (struct gaudi_attachment){};
+	return &exp->first;
+}
+
+static void gaudi_attachment_free(struct gaudi_export *exp, struct gaudi_attachment *att)
+{
+	if (att == &exp->first)
+		clear_bit_unlock(0, &exp->first_taken);
+	else
+		kfree(att);
+}
+
 static int gaudi_export_attach_as(struct gaudi_export *exp, struct dma_buf_attachment *attach,
 				  struct gaudi_grant *grant)
 {
@@ -112,7 +131,7 @@ static int gaudi_export_attach_as(struct gaudi_export *exp, struct dma_buf_attac
 	ret = gaudi_export_admits(exp->gdev, attach);
 	if (ret)
 		return ret;
-	att = kzalloc_obj(*att);
+	att = gaudi_attachment_new(exp);
 	if (!att)
 		return -ENOMEM;
 	att->grant = grant;
@@ -133,8 +152,9 @@ static int gaudi_export_attach(struct dma_buf *dmabuf, struct dma_buf_attachment
 	ret = gaudi_grant_check(exp, &grant);
 	if (!ret)
 		ret = gaudi_export_attach_as(exp, attach, grant);
-	trace_gaudi_attach(exp, dev_name(attach->dev), dma_buf_attach_revocable(attach) ?
-			   GAUDI_P2P_IMPORTER_DYNAMIC : GAUDI_P2P_IMPORTER_PINNED, grant, ret);
+	if (trace_gaudi_attach_enabled())
+		trace_gaudi_attach(exp, dev_name(attach->dev), dma_buf_attach_revocable(attach) ?
+				   GAUDI_P2P_IMPORTER_DYNAMIC : GAUDI_P2P_IMPORTER_PINNED, grant, ret);
 	if (ret)
 		gaudi_grant_put(grant);
 	return ret;
@@ -145,7 +165,7 @@ static void gaudi_export_detach(struct dma_buf *dmabuf, struct dma_buf_attachmen
 	struct gaudi_attachment *att = attach->priv;
 
 	gaudi_grant_put(att->grant);
-	kfree(att);
+	gaudi_attachment_free(dmabuf->priv, att);
 }
 
 static void gaudi_export_hold(struct dma_buf_attachment *attach)
@@ -191,7 +211,6 @@ static struct sg_table *gaudi_export_map(struct dma_buf_attachment *attach, enum
 	struct gaudi_export *exp = attach->dmabuf->priv;
 	struct gaudi_attachment *att = attach->priv;
 	struct sg_table *sgt;
-	int idx;
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 	if (gaudi_grant_is_over(exp, att->grant))
@@ -199,11 +218,11 @@ static struct sg_table *gaudi_export_map(struct dma_buf_attachment *attach, enum
 	if (!exp->gdev->pdev || !dev_is_pci(attach->dev) || !attach->peer2peer)
 		return ERR_PTR(-EOPNOTSUPP);
 
-	/* The provider lives as long as the driver is bound. */
-	if (!drm_dev_enter(&exp->gdev->drm, &idx))
-		return ERR_PTR(-ENODEV);
+	/*
+	 * The provider lives as long as the driver is bound, and remove cannot get past the revocation of this export, which
+	 * needs the dma-resv. No drm_dev_enter(): it would say nothing more.
+	 */
 	sgt = gaudi_sgt_map(exp, attach, dir);
-	drm_dev_exit(idx);
 	if (!IS_ERR(sgt))
 		gaudi_export_hold(attach);
 	return sgt;

@@ -78,7 +78,7 @@ static int gaudi_sgt_join(struct gaudi_sgt *gs)
 
 /**
  * gaudi_sgt_map - map an export for a device
- * @exp: export, not revoked; its dma-resv held, inside drm_dev_enter()
+ * @exp: export, not revoked; its dma-resv held
  * @attach: of the importer, a PCI device
  * @dir: direction
  *
