@@ -11,6 +11,7 @@
 #define SOFT_ROCE_H
 
 #include <infiniband/verbs.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +52,7 @@ struct side {
 	pid_t pid;
 	int fd;
 	long ret[4]; /* of the last call */
+	_Atomic long *traffic; /* how much of do_traffic is done; shared with the process */
 };
 
 extern struct side side_a, side_b;
@@ -106,7 +108,7 @@ side_fn do_qp_free;    /* (index) */
 side_fn do_send;       /* (qp, opcode, address, length, lkey, remote address, rkey, operand) */
 side_fn do_recv;       /* (qp, address, length, lkey) */
 side_fn do_poll;       /* (milliseconds) -> work completion status; ret: opcode, bytes */
-side_fn do_traffic;    /* as do_send, repeated until it fails or 60 s -> status; ret: how many */
+side_fn do_traffic;    /* as do_send, repeated until it fails or 120 s -> status; counts in side.traffic */
 
 const char *status_name(long status);
 

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -65,6 +66,12 @@ int side_start(struct side *s)
 	struct answer answer;
 	int fds[2];
 
+	if (!s->traffic) {
+		s->traffic = mmap(NULL, sizeof(*s->traffic), PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (s->traffic == MAP_FAILED)
+			return -ENOMEM;
+	}
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
 		return -errno;
 	s->pid = fork();
