@@ -51,7 +51,7 @@ struct side {
 	const char *accel;
 	pid_t pid;
 	int fd;
-	long ret[4]; /* of the last call */
+	long ret[4];	       /* of the last call */
 	_Atomic long *traffic; /* how much of do_traffic is done; shared with the process */
 };
 

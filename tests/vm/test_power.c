@@ -89,8 +89,9 @@ TEST(bus_that_does_not_recover_loses_the_card_until_a_reset, .driver = EMULATED)
 	poke("fail");
 	CHECK(card_state_is(0, "lost"));
 	CHECK(card_attribute(0, "reason", reason, sizeof(reason)) > 0);
-	CHECK_MSG(!strcmp(reason, "the PCI bus did not recover from an error: reset or bind the device again"),
-		  "reason: %s", reason);
+	CHECK_MSG(
+		!strcmp(reason, "the PCI bus did not recover from an error: reset or bind the device again"),
+		"reason: %s", reason);
 	CHECK_EQ(card_open(0, 0), -EIO);
 	/* A dead card is not scrubbed. */
 	CHECK_EQ(host_peek(0, 32 * MIB), 0x33);
