@@ -219,8 +219,8 @@ static struct sg_table *gaudi_export_map(struct dma_buf_attachment *attach, enum
 		return ERR_PTR(-EOPNOTSUPP);
 
 	/*
-	 * The provider lives as long as the driver is bound, and remove cannot get past the revocation of this export, which
-	 * needs the dma-resv. No drm_dev_enter(): it would say nothing more.
+	 * The provider lives as long as the driver is bound, and remove cannot get past the revocation of this export,
+	 * which needs the dma-resv. No drm_dev_enter(): it would say nothing more.
 	 */
 	sgt = gaudi_sgt_map(exp, attach, dir);
 	if (!IS_ERR(sgt))
