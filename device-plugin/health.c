@@ -8,9 +8,7 @@
 static const char *const recoveries[] = {
 	[HEALTH_GONE] = "recovers when the device is there again",
 	[HEALTH_UNREADABLE] = "recovers when its state can be read again",
-	[HEALTH_LOST] =
-		"recovers by a reset (echo 1 to device/reset of its accel device) or when its driver is "
-		"bound again",
+	[HEALTH_LOST] = "recovers by a reset (echo 1 to its device/reset) or when its driver is bound again",
 	[HEALTH_STUCK] = "recovers when the holder lets go: end it, or take its NIC out of the pod",
 	[HEALTH_FOREIGN] = "recovers when that holder closes the device",
 	[HEALTH_NO_NIC] =
