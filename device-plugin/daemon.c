@@ -52,6 +52,8 @@ static const char *remedy(int error)
 	case EACCES:
 	case EPERM:
 		return "; let the user of this process write there";
+	case ENOENT:
+		return "; make the directory, or mount it into the container";
 	case ENOTDIR:
 	case EISDIR:
 	case ELOOP:
@@ -78,6 +80,11 @@ static void save_pairs(struct daemon *daemon)
 	char what[sizeof(daemon->pairs_path) + 64];
 	int r = pairs_save(daemon->pairs_path, daemon->core.pairs);
 
+	if (r == -ENOENT) {
+		r = fileio_mkdirs(AT_FDCWD, daemon->options->state_dir, 0755);
+		if (r == 0)
+			r = pairs_save(daemon->pairs_path, daemon->core.pairs);
+	}
 	daemon->pairs_saved = r == 0;
 	(void)snprintf(what, sizeof(what), "%s: cannot write the pairing that cni-rdma needs",
 		       daemon->pairs_path);
@@ -164,7 +171,8 @@ void daemon_scan(struct daemon *daemon)
 	if (r >= 0) {
 		update_links(daemon);
 		update_cdi(daemon);
-		if ((r & CORE_PAIRS) || !daemon->pairs_saved)
+		/* Somebody may have removed the file. */
+		if ((r & CORE_PAIRS) || !daemon->pairs_saved || access(daemon->pairs_path, F_OK) < 0)
 			save_pairs(daemon);
 		if (core_offers_nics(&daemon->core) &&
 		    start_registrar(daemon, &daemon->nic, daemon->options->resource_nic,
@@ -381,8 +389,6 @@ int daemon_new(struct loop *loop, const struct options *options, struct daemon *
 	r = open_sysfs(options, &daemon->sysfs);
 	if (r < 0)
 		return r;
-	(void)fileio_mkdirs(AT_FDCWD, options->state_dir,
-			    0755); /* its failure shows when the pairing is written */
 	r = load_pairs(daemon->pairs_path, false, &pairs);
 	if (r < 0)
 		return r;
