@@ -129,12 +129,16 @@ class Qmp:
     def __init__(self, path, check):
         self._check = check
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._sock.connect(path)
+        wait(lambda: self._connects(path), 30, 'the start of QEMU', check=check)
         self._sock.settimeout(0.2)
         self._buffer = b''
         self.events = []
         self._next(30)
         self.command('qmp_capabilities')
+
+    def _connects(self, path):
+        # The socket has its name before it listens, and there is time between the two on a busy machine.
+        return self._sock.connect_ex(path) == 0
 
     def _next(self, timeout):
         deadline = time.monotonic() + timeout
@@ -253,7 +257,6 @@ class Guest:
         with open(self.qemu_log, 'wb') as log:
             self._process = subprocess.Popen(self.arguments(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                              preexec_fn=_die_with_parent)
-        wait(lambda: os.path.exists(self.run_dir + '/qmp'), 30, 'the start of QEMU', check=self.check)
         self._qmp = Qmp(self.run_dir + '/qmp', self.check)
         self.port = {port: Port('%s/port%d' % (self.run_dir, i)) for i, port in enumerate(self._ports)}
 
