@@ -13,7 +13,7 @@
 
 #define CONNECTIONS_MAX 16
 #define BACKLOG 16
-#define ACCEPT_PAUSE_MS 200
+#define ACCEPT_PAUSE_MS 50
 /* When all connections are taken, one whose peer has no call here and said nothing for so long gives way. */
 #define SILENT_MS 1000
 

@@ -359,6 +359,26 @@ static void a_start_waits_for_the_lease(void **state)
 	assert_int_equal(f->call.error.status, GRPC_OK);
 }
 
+/* A kubelet that waits less than 25 s gets the reason too, and not only its own deadline. */
+static void a_start_is_answered_before_the_kubelet_gives_up(void **state)
+{
+	struct fixture *f = *state;
+	char *ids[] = { (char *)GAUDI0 };
+	V1beta1__PreStartContainerRequest request = V1BETA1__PRE_START_CONTAINER_REQUEST__INIT;
+	struct grpc_error error;
+
+	start_both(f);
+	fakefs_put(f->fs, LAB_GAUDI0 "/state", "draining\n");
+	request.n_devices_ids = 1;
+	request.devices_ids = ids;
+	assert_int_equal(fake_kubelet_call(f->kubelet, "PreStartContainer", &request.base,
+					   &v1beta1__pre_start_container_response__descriptor, 3000, NULL,
+					   &error),
+			 -ECONNRESET);
+	assert_int_equal(error.status, GRPC_UNAVAILABLE);
+	assert_non_null(strstr(error.text, "draining"));
+}
+
 static void a_start_on_a_lost_device_fails_with_the_reason(void **state)
 {
 	struct fixture *f = *state;
@@ -628,6 +648,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(transient_states_send_nothing),
 	TEST(a_start_waits_for_the_lease),
 	TEST(a_start_that_waited_too_long_fails_with_the_reason),
+	TEST(a_start_is_answered_before_the_kubelet_gives_up),
 	TEST(a_start_on_a_lost_device_fails_with_the_reason),
 	TEST(a_waiting_start_survives_the_kubelets_death),
 	TEST(it_survives_kubelet_restarts),
