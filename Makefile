@@ -118,6 +118,7 @@ images: host ## Container images as docker-archive files, into build/images/
 FUZZ_USES := device-plugin $(USES_device-plugin)
 $(O)/fuzz/%: $(O)/obj/tests/fuzz/fuzz_%.o $(FUZZ_USES:%=$(O)/lib%.a)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(foreach p,$(FUZZ_USES),$(LIBS_$(p)))
+$(O)/fuzz/sysfs: $(O)/obj/tests/fuzz/fuzz_tree.o
 $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/fuzz/fuzz_*.c)): | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
 
 fuzz: host ## Random bytes against our parsers, random calls against a debug kernel (P=part, S=seconds, SEED=n replays)

@@ -195,12 +195,21 @@ static int scan_gaudi(const struct sysfs_root *root, const char *name, struct ga
 
 static int gaudi_compare(const void *a, const void *b)
 {
-	return strcmp(((const struct gaudi *)a)->id, ((const struct gaudi *)b)->id);
+	const struct gaudi *x = a, *y = b;
+	int r = strcmp(x->id, y->id);
+
+	return r ? r : (x->minor > y->minor) - (x->minor < y->minor);
 }
 
-/* Two cards that claim one serial are told apart by address; the kubelet would merge them. */
+/*
+ * Two cards that claim one serial are told apart by address; the kubelet would
+ * merge them. Of two nodes of one card, as they may seem to be there while its
+ * driver is bound again, one is enough: the next scan sees what has stayed.
+ */
 static void gaudi_ids_make_unique(struct inventory *inv)
 {
+	size_t kept = 0;
+
 	for (size_t i = 0; i < inv->n_gaudi; i++) {
 		struct gaudi *a = &inv->gaudi[i];
 		bool twice = false;
@@ -212,6 +221,14 @@ static void gaudi_ids_make_unique(struct inventory *inv)
 	}
 	if (inv->n_gaudi > 1)
 		qsort(inv->gaudi, inv->n_gaudi, sizeof(*inv->gaudi), gaudi_compare);
+	for (size_t i = 0; i < inv->n_gaudi; i++) {
+		if (kept > 0 && strcmp(inv->gaudi[kept - 1].id, inv->gaudi[i].id) == 0)
+			log_debug("accel%u: another node of %s, skipped", inv->gaudi[i].minor,
+				  inv->gaudi[i].id);
+		else if (kept++ != i)
+			inv->gaudi[kept - 1] = inv->gaudi[i];
+	}
+	inv->n_gaudi = kept;
 }
 
 static int scan_gaudis(const struct sysfs_root *root, struct inventory *inv)

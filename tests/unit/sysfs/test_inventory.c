@@ -243,6 +243,19 @@ static void what_is_half_gone_is_skipped_and_the_rest_found(void **state)
 	assert_int_equal(inv->n_hidden, 0);
 }
 
+static void a_card_with_two_nodes_counts_once(void **state)
+{
+	_cleanup_(inventory_freep) struct inventory *inv = NULL;
+
+	fakefs_load(*state, TREES "one-card.tree");
+	fakefs_link(*state, "sys/devices/pci0000:00/0000:00:02.0/0000:01:00.0/accel/accel7/device", "../..");
+	fakefs_link(*state, "sys/class/accel/accel7",
+		    "../../devices/pci0000:00/0000:00:02.0/0000:01:00.0/accel/accel7");
+	inv = scan(*state);
+	assert_int_equal(inv->n_gaudi, 1);
+	assert_int_equal(inv->gaudi[0].minor, 0);
+}
+
 static void every_single_removal_is_survived(void **state)
 {
 	static const char *const victims[] = {
@@ -394,6 +407,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(soft_links_count_as_their_function, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_virtual_device_is_named_by_the_kernel, setup, teardown),
 	cmocka_unit_test_setup_teardown(what_is_half_gone_is_skipped_and_the_rest_found, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_card_with_two_nodes_counts_once, setup, teardown),
 	cmocka_unit_test(every_single_removal_is_survived),
 	cmocka_unit_test_setup_teardown(scans_of_the_same_are_equal, setup, teardown),
 	cmocka_unit_test(addresses_are_recognised_whole),
