@@ -60,11 +60,16 @@ void sandbox_remount(const char *path, const char *options)
 	assert_int_equal(mount("none", path, "tmpfs", MS_REMOUNT | flags, options), 0);
 }
 
+void sandbox_read_only(const char *path)
+{
+	assert_int_equal(mount(NULL, path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
+}
+
 void sandbox_bind(const char *from, const char *path, bool read_only)
 {
 	assert_int_equal(mount(from, path, NULL, MS_BIND | MS_REC, NULL), 0);
 	if (read_only)
-		assert_int_equal(mount(NULL, path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
+		sandbox_read_only(path);
 }
 
 void sandbox_unmount(const char *path)

@@ -24,6 +24,9 @@ void sandbox_remount(const char *path, const char *options);
 /* from also at path, read-only or not. */
 void sandbox_bind(const char *from, const char *path, bool read_only);
 
+/* What is mounted at path, read-only from now on; mounts below it stay as they are. */
+void sandbox_read_only(const char *path);
+
 /* Away with it, whoever uses it. */
 void sandbox_unmount(const char *path);
 
