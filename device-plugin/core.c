@@ -110,10 +110,15 @@ static void log_health(const struct device *device)
 	const struct health *h = &device->health;
 
 	if (h->healthy)
-		log_info("%s (accel%u): healthy", device->gaudi.id, device->gaudi.minor);
+		log_fields(LOG_LEVEL_INFO,
+			   LOG_FIELDS({ "device", device->gaudi.id }, { "health", "healthy" }),
+			   "%s (accel%u): healthy", device->gaudi.id, device->gaudi.minor);
 	else
-		log_warning("%s (accel%u): unhealthy: %s (%s)", device->gaudi.id, device->gaudi.minor,
-			    h->reason, health_recovery(h));
+		log_fields(LOG_LEVEL_WARNING,
+			   LOG_FIELDS({ "device", device->gaudi.id }, { "health", "unhealthy" },
+				      { "reason", h->reason }, { "recovery", health_recovery(h) }),
+			   "%s (accel%u): unhealthy: %s (%s)", device->gaudi.id, device->gaudi.minor,
+			   h->reason, health_recovery(h));
 }
 
 static void device_release(struct device *device)
@@ -167,8 +172,11 @@ static void device_probe(struct core *core, struct device *device, const struct 
 	const struct pairs_nic *nic = core_nic_of(core, device->gaudi.id);
 
 	if (seen && seen->state != device->gaudi.state && device->health.state != LEASE_UNKNOWN)
-		log_info("%s (accel%u): %s%s%s", seen->id, seen->minor, lease_state_name(seen->state),
-			 seen->reason[0] ? ": " : "", seen->reason);
+		log_fields(LOG_LEVEL_INFO,
+			   LOG_FIELDS({ "device", seen->id }, { "lease", lease_state_name(seen->state) },
+				      { "reason", seen->reason }),
+			   "%s (accel%u): %s%s%s", seen->id, seen->minor, lease_state_name(seen->state),
+			   seen->reason[0] ? ": " : "", seen->reason);
 	if (seen)
 		device->gaudi = *seen;
 	device_track_use(device, device->health.state);
@@ -216,8 +224,11 @@ static void devices_forget(struct core *core, uint64_t now_ms)
 
 	for (size_t i = 0; i < core->n_device; i++) {
 		if (health_is_forgotten(&core->device[i].health, now_ms)) {
-			log_warning("%s: forgotten, it has been gone for %d s", core->device[i].gaudi.id,
-				    HEALTH_VANISHED_MS / 1000);
+			log_fields(
+				LOG_LEVEL_WARNING,
+				LOG_FIELDS({ "device", core->device[i].gaudi.id }, { "health", "forgotten" }),
+				"%s: forgotten, it has been gone for %d s", core->device[i].gaudi.id,
+				HEALTH_VANISHED_MS / 1000);
 			continue;
 		}
 		if (kept != i)
@@ -237,6 +248,27 @@ static bool nic_is_single(const struct core *core, const struct pairing_options 
 static int core_nic_compare(const void *a, const void *b)
 {
 	return strcmp(((const struct core_nic *)a)->name.pci, ((const struct core_nic *)b)->name.pci);
+}
+
+/* What became of a function that is handed out by itself; before is NULL for a new one. */
+static void log_nic(const struct core_nic *before, const struct core_nic *nic)
+{
+	const char *pci = nic->name.pci, *rdma = nic->name.rdma;
+
+	if (!nic->is_offered)
+		return;
+	if (!before || !before->is_offered)
+		log_fields(LOG_LEVEL_INFO, LOG_FIELDS({ "nic", pci }, { "health", "healthy" }),
+			   "%s (%s): handed out by itself, no Gaudi is paired with it", pci, rdma);
+	else if (nic->missing_ms && !before->missing_ms)
+		log_fields(
+			LOG_LEVEL_WARNING,
+			LOG_FIELDS({ "nic", pci }, { "health", "unhealthy" }, { "reason", "gone" }),
+			"%s (%s): unhealthy: gone: neither on the host nor in a pod (recovers when it is back)",
+			pci, rdma);
+	else if (!nic->missing_ms && before->missing_ms)
+		log_fields(LOG_LEVEL_INFO, LOG_FIELDS({ "nic", pci }, { "health", "healthy" }),
+			   "%s (%s): healthy", pci, rdma);
 }
 
 /* The functions for the second resource: those before that still stand, and new ones. */
@@ -273,6 +305,8 @@ static int update_nics(struct core *core, const struct pairing_options *pairing,
 		if (strcmp(core->options.mode, "paired") != 0 ||
 		    (inv->n_gaudi > 0 && now_ms - list[i].since_ms >= CORE_NIC_SINGLE_MS))
 			list[i].is_offered = true;
+	for (size_t i = 0; i < n; i++)
+		log_nic(core_find_nic(core, list[i].name.pci), &list[i]);
 	if (n > 1)
 		qsort(list, n, sizeof(*list), core_nic_compare);
 	free(core->nic);
@@ -290,9 +324,11 @@ static void log_pairs(const struct pairs *before, const struct pairs *now, bool 
 		if (old && strcmp(old->nic.pci, pair->nic.pci) == 0)
 			continue;
 		if (pair->has_nic)
-			log_info("%s: paired with NIC %s (%s%s%s, %s)", pair->gaudi, pair->nic.pci,
-				 pair->nic.rdma, pair->nic.netdev[0] ? ", " : "", pair->nic.netdev,
-				 pair->nic.uverbs[0] ? pair->nic.uverbs : "no verbs node");
+			log_fields(LOG_LEVEL_INFO,
+				   LOG_FIELDS({ "device", pair->gaudi }, { "nic", pair->nic.pci }),
+				   "%s: paired with NIC %s (%s%s%s, %s)", pair->gaudi, pair->nic.pci,
+				   pair->nic.rdma, pair->nic.netdev[0] ? ", " : "", pair->nic.netdev,
+				   pair->nic.uverbs[0] ? pair->nic.uverbs : "no verbs node");
 		else if (strcmp(now->mode, "paired") == 0)
 			log_info("%s: no NIC is left for it; it is %s", pair->gaudi,
 				 is_strict ? "not handed out (paired-strict)" : "handed out alone");

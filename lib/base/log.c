@@ -48,7 +48,8 @@ static size_t append_escaped(char *line, size_t len, const char *src)
 	for (; *src && len < LINE_MAX_BYTES - 8; src++) {
 		unsigned char c = (unsigned char)*src;
 
-		if (c < 0x20 || c == 0x7f)
+		/* What is not ASCII may be half a character, which no reader of JSON forgives. */
+		if (c < 0x20 || c == 0x7f || (log_style == LOG_JSON && c > 0x7f))
 			c = '?';
 		if (log_style == LOG_JSON && (c == '"' || c == '\\'))
 			line[len++] = '\\';
@@ -58,7 +59,21 @@ static size_t append_escaped(char *line, size_t len, const char *src)
 	return len;
 }
 
-static size_t append_head(char *line, enum log_level level)
+static size_t append_fields(char *line, size_t len, const struct log_field *fields)
+{
+	for (; fields && fields->key; fields++) {
+		/* Beyond the half a message might not fit any more; escaped, a value is twice as long at most. */
+		if (!fields->value[0] ||
+		    len + strlen(fields->key) + 2 * strlen(fields->value) + 8 > LINE_MAX_BYTES / 2)
+			continue;
+		len += (size_t)snprintf(line + len, LINE_MAX_BYTES - len, "\"%s\":\"", fields->key);
+		len = append_escaped(line, len, fields->value);
+		len += (size_t)snprintf(line + len, LINE_MAX_BYTES - len, "\",");
+	}
+	return len;
+}
+
+static size_t append_head(char *line, enum log_level level, const struct log_field *fields)
 {
 	int n;
 
@@ -70,8 +85,10 @@ static size_t append_head(char *line, enum log_level level)
 		(void)clock_gettime(CLOCK_REALTIME, &now);
 		(void)gmtime_r(&now.tv_sec, &tm);
 		(void)strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &tm);
-		n = snprintf(line, LINE_MAX_BYTES, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",\"msg\":\"",
-			     stamp, now.tv_nsec / 1000000, levels[level].name);
+		n = snprintf(line, LINE_MAX_BYTES, "{\"time\":\"%s.%03ldZ\",\"level\":\"%s\",", stamp,
+			     now.tv_nsec / 1000000, levels[level].name);
+		n = (int)append_fields(line, (size_t)n, fields);
+		n += snprintf(line + n, LINE_MAX_BYTES - (size_t)n, "\"msg\":\"");
 	} else if (log_to_journal) {
 		n = snprintf(line, LINE_MAX_BYTES, "<%d>", levels[level].syslog);
 	} else {
@@ -83,11 +100,24 @@ static size_t append_head(char *line, enum log_level level)
 	return n > 0 ? (size_t)n : 0;
 }
 
+static void write_line(enum log_level level, const struct log_field *fields, int error, const char *text)
+{
+	char line[LINE_MAX_BYTES];
+	size_t len = append_head(line, level, fields);
+
+	len = append_escaped(line, len, text);
+	if (error) {
+		len = append_escaped(line, len, ": ");
+		len = append_escaped(line, len, strerror(error));
+	}
+	len += (size_t)snprintf(line + len, sizeof(line) - len, "%s\n", log_style == LOG_JSON ? "\"}" : "");
+	(void)fileio_write_all(STDERR_FILENO, line, len); /* one write, so that lines do not mix */
+}
+
 int log_full(enum log_level level, int error, const char *format, ...)
 {
-	char text[LINE_MAX_BYTES / 2], line[LINE_MAX_BYTES];
+	char text[LINE_MAX_BYTES / 2];
 	int saved = errno;
-	size_t len;
 	va_list args;
 
 	error = error < 0 ? -error : error;
@@ -95,17 +125,23 @@ int log_full(enum log_level level, int error, const char *format, ...)
 		va_start(args, format);
 		(void)vsnprintf(text, sizeof(text), format, args);
 		va_end(args);
-
-		len = append_head(line, level);
-		len = append_escaped(line, len, text);
-		if (error) {
-			len = append_escaped(line, len, ": ");
-			len = append_escaped(line, len, strerror(error));
-		}
-		len += (size_t)snprintf(line + len, sizeof(line) - len, "%s\n",
-					log_style == LOG_JSON ? "\"}" : "");
-		(void)fileio_write_all(STDERR_FILENO, line, len); /* one write, so that lines do not mix */
+		write_line(level, NULL, error, text);
 	}
 	errno = saved;
 	return -error;
+}
+
+void log_fields(enum log_level level, const struct log_field *fields, const char *format, ...)
+{
+	char text[LINE_MAX_BYTES / 2];
+	int saved = errno;
+	va_list args;
+
+	if (level > log_max)
+		return;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	write_line(level, fields, 0, text);
+	errno = saved;
 }

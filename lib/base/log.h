@@ -5,7 +5,7 @@
  * Libraries log at debug level only; the programs say each failure once, at
  * their edge. Lines begin with the syslog level in angle brackets when
  * standard error is the journal, with the program's name otherwise; with
- * LOG_JSON a line is one JSON object {"time","level","msg"}, time in UTC.
+ * LOG_JSON a line is one JSON object {"time","level",FIELDS,"msg"}, time in UTC.
  *
  * Not for threads that log at the same time as log_init() runs.
  */
@@ -40,6 +40,18 @@ bool log_enabled(enum log_level level);
  * a second line. Keeps errno. Returns -abs(error).
  */
 int log_full(enum log_level level, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* What a reader of JSON lines picks out; text lines do not have it. Empty values are left out. */
+struct log_field {
+	const char *key; /* NULL ends the list */
+	const char *value;
+};
+
+#define LOG_FIELDS(...) ((const struct log_field[]){ __VA_ARGS__, { NULL, NULL } })
+
+/* As log_full(), with fields. The message says the same in words. */
+void log_fields(enum log_level level, const struct log_field *fields, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 #define log_error(...) ((void)log_full(LOG_LEVEL_ERROR, 0, __VA_ARGS__))
 #define log_warning(...) ((void)log_full(LOG_LEVEL_WARNING, 0, __VA_ARGS__))

@@ -211,6 +211,22 @@ static void json_log_lines_are_escaped(void **state)
 	assert_non_null(strstr(text, "{\"time\":\"20"));
 }
 
+static void say_with_fields(void)
+{
+	log_fields(LOG_LEVEL_DEBUG, LOG_FIELDS({ "a", "b" }), "not to be seen");
+	log_fields(LOG_LEVEL_WARNING,
+		   LOG_FIELDS({ "device", "x" }, { "none", "" }, { "reason", "is \"bad\"\xc3" }), "x is %s",
+		   "bad");
+}
+
+static void fields_are_for_readers_of_json(void **state)
+{
+	assert_string_equal(logged(*state, LOG_TEXT, say_with_fields), "unit: warning: x is bad\n");
+	assert_non_null(strstr(logged(*state, LOG_JSON, say_with_fields),
+			       "\"level\":\"warning\",\"device\":\"x\",\"reason\":\"is \\\"bad\\\"?\","
+			       "\"msg\":\"x is bad\"}\n"));
+}
+
 static void say_much(void)
 {
 	char text[5000];
@@ -218,13 +234,15 @@ static void say_much(void)
 	memset(text, '"', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
 	log_error("%s", text);
+	log_fields(LOG_LEVEL_ERROR, LOG_FIELDS({ "long", text }, { "short", "a" }), "%s", text);
 }
 
 static void a_long_log_line_is_cut_and_stays_a_line(void **state)
 {
 	const char *text = logged(*state, LOG_JSON, say_much);
 
-	assert_true(strlen(text) < 2100);
+	assert_true(strlen(text) < 2 * 2100);
+	assert_non_null(strstr(text, "\"error\",\"short\":\"a\",\"msg\""));
 	assert_string_equal(text + strlen(text) - 5, "\\\"\"}\n");
 }
 
@@ -240,6 +258,7 @@ static const struct CMUnitTest tests[] = {
 	test(recorded_trees_are_made_from_text),
 	test(log_lines_are_one_per_event),
 	test(json_log_lines_are_escaped),
+	test(fields_are_for_readers_of_json),
 	test(a_long_log_line_is_cut_and_stays_a_line),
 };
 
