@@ -185,14 +185,53 @@ void daemon_scan(struct daemon *daemon)
 	set_timer(daemon, now_ms);
 }
 
+/* The devices are the same and stay where they are; only states may differ. */
+static void refresh_states(struct daemon *daemon)
+{
+	struct inventory *inv;
+	uint64_t now_ms = loop_now_ms();
+	int r = inventory_refresh(&daemon->sysfs, daemon->core.inventory, &inv);
+
+	if (r == 0)
+		r = core_update(&daemon->core, inv, now_ms);
+	say_change(&daemon->scan_error, r, "cannot scan sysfs, going on with what was seen before");
+	if (r >= 0) {
+		if ((r & CORE_PAIRS) || !daemon->pairs_saved)
+			save_pairs(daemon);
+		publish(daemon);
+		if (daemon->pods)
+			pods_check(daemon->pods);
+	}
+	set_timer(daemon, now_ms);
+}
+
 static void rescan(void *data)
 {
 	daemon_scan(data);
 }
 
-static void on_device_event(void *data)
+static void on_device_event(enum watch_news news, void *data)
 {
-	daemon_scan(data);
+	struct daemon *daemon = data;
+
+	if (news == WATCH_STATES && daemon->core.inventory)
+		refresh_states(daemon);
+	else
+		daemon_scan(daemon);
+}
+
+/*
+ * Before an answer to Allocate: devices that came, went or got another number
+ * have told the kernel, which may have told us. Without events there is only a scan.
+ */
+static void catch_up(void *data)
+{
+	struct daemon *daemon = data;
+
+	if (daemon->watch)
+		watch_look(daemon->watch);
+	else
+		daemon_scan(daemon);
 }
 
 static void on_pods(void *data)
@@ -314,9 +353,11 @@ static void core_options_of(const struct options *options, struct core_options *
 
 static void init_services(struct daemon *daemon)
 {
-	struct service common = {
-		.loop = daemon->loop, .core = &daemon->core, .rescan = rescan, .data = daemon
-	};
+	struct service common = { .loop = daemon->loop,
+				  .core = &daemon->core,
+				  .rescan = rescan,
+				  .catch_up = catch_up,
+				  .data = daemon };
 
 	daemon->gaudi = common;
 	daemon->gaudi.kind = SERVICE_GAUDI;

@@ -202,7 +202,8 @@ static void on_allocate(struct grpc_call *call, const V1beta1__AllocateRequest *
 	char why[SYSFS_LINE_MAX + 128] = "out of memory";
 	int r = answers && pointers ? 0 : -ENOMEM;
 
-	rescan(service);
+	if (service->catch_up)
+		service->catch_up(service->data);
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		r = answer_build(service, request->container_requests[i], &answers[i], why, sizeof(why));
 		pointers[i] = &answers[i].response;

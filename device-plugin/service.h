@@ -24,6 +24,8 @@ struct service {
 	struct grant_options grant;
 	/* Scans at once, so that an answer rests on what is true now; may be NULL. */
 	void (*rescan)(void *data);
+	/* Takes in what the kernel has told meanwhile, which costs next to nothing; may be NULL. */
+	void (*catch_up)(void *data);
 	void *data;
 	/* Streams of ListAndWatch that are open, on every change; may be NULL. */
 	void (*watchers)(unsigned n, void *data);

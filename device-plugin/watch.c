@@ -16,30 +16,41 @@
 struct watch {
 	int fd;
 	struct loop_source *source;
-	void (*fn)(void *data);
+	void (*fn)(enum watch_news news, void *data);
 	void *data;
 };
 
-bool watch_event_matters(const char *event, size_t len)
+static bool line_is(const char *line, size_t n, const char *key, const char *value)
 {
-	static const char *const subsystems[] = { "accel", "infiniband", "infiniband_verbs", "net", "pci" };
-	static const char key[] = "SUBSYSTEM=";
+	size_t key_len = strlen(key);
+
+	return n == key_len + strlen(value) && memcmp(line, key, key_len) == 0 &&
+	       memcmp(line + key_len, value, n - key_len) == 0;
+}
+
+enum watch_news watch_event_news(const char *event, size_t len)
+{
+	static const char *const subsystems[] = { "accel", "pci", "infiniband", "infiniband_verbs", "net" };
+	const size_t n_with_state = 2; /* the first ones: the others' changes may be of name or number */
+	bool is_change = false;
+	size_t which = ARRAY_SIZE(subsystems);
 	const char *end = event + len;
 
 	for (const char *line = event; line < end;) {
 		size_t n = strnlen(line, (size_t)(end - line));
 
+		is_change = is_change || line_is(line, n, "ACTION=", "change");
 		for (size_t i = 0; i < ARRAY_SIZE(subsystems); i++)
-			if (n == sizeof(key) - 1 + strlen(subsystems[i]) &&
-			    memcmp(line, key, sizeof(key) - 1) == 0 &&
-			    memcmp(line + sizeof(key) - 1, subsystems[i], strlen(subsystems[i])) == 0)
-				return true;
+			if (line_is(line, n, "SUBSYSTEM=", subsystems[i]))
+				which = i;
 		line += n + 1;
 	}
-	return false;
+	if (which == ARRAY_SIZE(subsystems))
+		return WATCH_NOTHING;
+	return is_change && which < n_with_state ? WATCH_STATES : WATCH_DEVICES;
 }
 
-/* One event: 1 when it matters, 0 when not, -errno. */
+/* One event: its news, or -errno. */
 static int receive(int fd)
 {
 	char event[EVENT_MAX];
@@ -55,28 +66,34 @@ static int receive(int fd)
 	/* Programs can send to this group too; only the kernel is believed. */
 	if (msg.msg_namelen != sizeof(from) || from.nl_pid != 0)
 		return 0;
-	return watch_event_matters(event, (size_t)n);
+	return (int)watch_event_news(event, (size_t)n);
+}
+
+void watch_look(struct watch *watch)
+{
+	enum watch_news news = WATCH_NOTHING;
+	int r;
+
+	while ((r = receive(watch->fd)) >= 0 || r == -EINTR)
+		if (r > (int)news)
+			news = (enum watch_news)r;
+	if (r == -ENOBUFS) { /* some were lost */
+		log_debug("device events were lost, scanning");
+		news = WATCH_DEVICES;
+	}
+	if (news != WATCH_NOTHING)
+		watch->fn(news, watch->data);
 }
 
 static int on_event(int fd, uint32_t events, void *data)
 {
-	struct watch *watch = data;
-	bool matters = false;
-	int r;
-
+	(void)fd;
 	(void)events;
-	while ((r = receive(fd)) >= 0 || r == -EINTR)
-		matters = matters || r > 0;
-	if (r == -ENOBUFS) { /* some were lost: look at everything */
-		log_debug("device events were lost, scanning");
-		matters = true;
-	}
-	if (matters)
-		watch->fn(watch->data);
+	watch_look(data);
 	return 0;
 }
 
-int watch_new(struct loop *loop, void (*fn)(void *data), void *data, struct watch **ret)
+int watch_new(struct loop *loop, void (*fn)(enum watch_news news, void *data), void *data, struct watch **ret)
 {
 	_cleanup_(watch_freep) struct watch *watch = calloc(1, sizeof(*watch));
 	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = GROUP_KERNEL };

@@ -9,22 +9,32 @@
 #ifndef DEVICE_PLUGIN_WATCH_H
 #define DEVICE_PLUGIN_WATCH_H
 
-#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/loop.h"
 
 struct watch;
 
+enum watch_news {
+	WATCH_NOTHING, /* of interest */
+	WATCH_STATES,  /* devices say that they changed; none came or went */
+	WATCH_DEVICES, /* look at everything */
+};
+
 /*
- * Calls fn once for each round of the loop in which events of interest came.
- * 0, -ENOMEM, or an error of socket and bind: then there are no events here.
+ * Calls fn once for each round of the loop in which events of interest came,
+ * with the most that one of them said. 0, -ENOMEM, or an error of socket and
+ * bind: then there are no events here.
  */
-int watch_new(struct loop *loop, void (*fn)(void *data), void *data, struct watch **ret);
+int watch_new(struct loop *loop, void (*fn)(enum watch_news news, void *data), void *data,
+	      struct watch **ret);
 void watch_free(struct watch *watch);
 DEFINE_CLEANUP(struct watch *, watch_free)
 
-/* Whether an event (the kernel's text, len bytes with zero bytes between the lines) is of interest. */
-bool watch_event_matters(const char *event, size_t len);
+/* Takes the events that are there, without waiting for the loop; calls fn as above. */
+void watch_look(struct watch *watch);
+
+/* What an event says: the kernel's text, len bytes with zero bytes between the lines. */
+enum watch_news watch_event_news(const char *event, size_t len);
 
 #endif

@@ -443,6 +443,47 @@ int inventory_scan(const struct sysfs_root *root, struct inventory **ret)
 	return 0;
 }
 
+static bool array_copy(void **copy, const void *array, size_t n, size_t size)
+{
+	*copy = n ? malloc(n * size) : NULL;
+	if (*copy)
+		memcpy(*copy, array, n * size);
+	return *copy || n == 0;
+}
+
+int inventory_refresh(const struct sysfs_root *root, const struct inventory *old, struct inventory **ret)
+{
+	_cleanup_(inventory_freep) struct inventory *inv = malloc(sizeof(*inv));
+
+	if (!inv)
+		return -ENOMEM;
+	*inv = *old;
+	inv->gaudi = NULL;
+	inv->nic = NULL;
+	inv->hidden = NULL;
+	if (!array_copy((void **)&inv->gaudi, old->gaudi, old->n_gaudi, sizeof(*old->gaudi)) ||
+	    !array_copy((void **)&inv->nic, old->nic, old->n_nic, sizeof(*old->nic)) ||
+	    !array_copy((void **)&inv->hidden, old->hidden, old->n_hidden, sizeof(*old->hidden)))
+		return -ENOMEM;
+	for (size_t i = 0; i < inv->n_gaudi; i++) {
+		struct gaudi *gaudi = &inv->gaudi[i];
+		char dir[SYSFS_PATH_MAX];
+
+		/* A virtual device has no path; its node leads to it. */
+		if (gaudi->path[0])
+			strcpy(dir, gaudi->path);
+		else
+			(void)snprintf(dir, sizeof(dir), "class/accel/accel%u/device", gaudi->minor);
+		memset(gaudi->reason, 0, sizeof(gaudi->reason));
+		if (gaudi->has_lease)
+			read_lease(root, dir, gaudi);
+		else
+			read_mainline_status(root, dir, gaudi);
+	}
+	*ret = TAKE_PTR(inv);
+	return 0;
+}
+
 static int gaudi_id_compare(const void *id, const void *gaudi)
 {
 	return strcmp(id, ((const struct gaudi *)gaudi)->id);

@@ -96,6 +96,12 @@ int inventory_scan(const struct sysfs_root *root, struct inventory **ret);
  */
 void inventory_read_holder(const struct sysfs_root *root, const struct gaudi *gaudi, char *buf, size_t size);
 
+/*
+ * The same devices as in old, with their states and reasons read anew: for when
+ * nothing came or went. 0 or -ENOMEM. The caller frees with inventory_free().
+ */
+int inventory_refresh(const struct sysfs_root *root, const struct inventory *old, struct inventory **ret);
+
 /* By Device ID, by PCI address; NULL when there is none. Valid as long as inv. */
 const struct gaudi *inventory_find_gaudi(const struct inventory *inv, const char *id);
 const struct nic *inventory_find_nic(const struct inventory *inv, const char *pci);

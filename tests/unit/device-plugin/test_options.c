@@ -123,27 +123,32 @@ static void the_help_names_every_option_and_word(void **state)
 	}
 }
 
-static void events_of_our_devices_matter(void **state)
+static void events_say_whether_to_look_at_states_or_at_everything(void **state)
 {
 	static const struct {
 		const char *event;
 		size_t len;
-		bool matters;
+		enum watch_news news;
 	} cases[] = {
-#define EVENT(text, matters) { text, sizeof(text) - 1, matters }
-		EVENT("change@/devices/x\0ACTION=change\0SUBSYSTEM=accel\0GAUDI_STATE=free\0", true),
-		EVENT("add@/devices/x\0SUBSYSTEM=infiniband_verbs", true),
-		EVENT("add@/devices/x\0SUBSYSTEM=block\0", false),
-		EVENT("add@/devices/x\0SUBSYSTEM=accelerate\0", false),
-		EVENT("add@/devices/x\0XSUBSYSTEM=accel\0", false),
-		EVENT("SUBSYSTEM=acce", false),
-		EVENT("SUBSYSTEM=", false),
-		EVENT("", false),
+#define EVENT(text, news) { text, sizeof(text) - 1, news }
+		EVENT("change@/devices/x\0ACTION=change\0SUBSYSTEM=accel\0GAUDI_STATE=free\0", WATCH_STATES),
+		EVENT("change@/devices/x\0SUBSYSTEM=pci\0ACTION=change", WATCH_STATES),
+		EVENT("add@/devices/x\0ACTION=add\0SUBSYSTEM=accel\0", WATCH_DEVICES),
+		EVENT("remove@/devices/x\0ACTION=remove\0SUBSYSTEM=pci\0", WATCH_DEVICES),
+		EVENT("change@/devices/x\0ACTION=change\0SUBSYSTEM=net\0", WATCH_DEVICES),
+		EVENT("x\0ACTION=changes\0SUBSYSTEM=accel\0", WATCH_DEVICES),
+		EVENT("add@/devices/x\0SUBSYSTEM=infiniband_verbs", WATCH_DEVICES),
+		EVENT("change@/devices/x\0ACTION=change\0SUBSYSTEM=block\0", WATCH_NOTHING),
+		EVENT("add@/devices/x\0SUBSYSTEM=accelerate\0", WATCH_NOTHING),
+		EVENT("add@/devices/x\0XSUBSYSTEM=accel\0", WATCH_NOTHING),
+		EVENT("SUBSYSTEM=acce", WATCH_NOTHING),
+		EVENT("SUBSYSTEM=", WATCH_NOTHING),
+		EVENT("", WATCH_NOTHING),
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_int_equal(watch_event_matters(cases[i].event, cases[i].len), cases[i].matters);
+		assert_int_equal(watch_event_news(cases[i].event, cases[i].len), cases[i].news);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -151,7 +156,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(options_are_taken_in_order),
 	cmocka_unit_test(wrong_ones_are_named),
 	cmocka_unit_test(the_help_names_every_option_and_word),
-	cmocka_unit_test(events_of_our_devices_matter),
+	cmocka_unit_test(events_say_whether_to_look_at_states_or_at_everything),
 };
 
 UNIT_MAIN(tests)

@@ -289,6 +289,48 @@ static void scans_of_the_same_are_equal(void **state)
 	assert_false(inventory_equal(a, c));
 }
 
+static void check_refresh(struct fakefs *fs, const char *attribute, const char *text)
+{
+	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
+	_cleanup_(inventory_freep) struct inventory *before = scan(fs), *after = NULL, *refreshed = NULL;
+
+	fakefs_put(fs, attribute, text);
+	after = scan(fs);
+	assert_false(inventory_equal(before, after));
+	assert_int_equal(sysfs_root_open(&root, fakefs_join(fs, "sys")), 0);
+	assert_int_equal(inventory_refresh(&root, before, &refreshed), 0);
+	assert_true(inventory_equal(refreshed, after));
+}
+
+static void a_refresh_sees_every_state_and_reason(void **state)
+{
+	fakefs_load(*state, TREES "eight-eight.tree");
+	check_refresh(*state,
+		      "sys/devices/pci0000:16/0000:16:01.0/0000:17:00.0/0000:18:00.0/0000:19:00.0/state",
+		      "draining\n");
+	check_refresh(*state,
+		      "sys/devices/pci0000:16/0000:16:01.0/0000:17:00.0/0000:18:00.0/0000:19:00.0/reason",
+		      "held by somebody\n");
+	check_refresh(*state,
+		      "sys/devices/pci0000:16/0000:16:01.0/0000:17:00.0/0000:18:00.0/0000:19:00.0/state",
+		      "singing\n");
+	fakefs_remove(*state, "sys");
+	fakefs_load(*state, TREES "mainline.tree");
+	check_refresh(*state, "sys/devices/pci0000:00/0000:00:03.0/0000:02:00.0/status", "Disabled\n");
+}
+
+static void a_refresh_finds_a_virtual_device(void **state)
+{
+	fakefs_mkdir(*state, "sys/bus/faux/drivers/faux_driver");
+	fakefs_link(*state, "sys/devices/faux/gaudi_p2p.0/driver", "../../../bus/faux/drivers/faux_driver");
+	fakefs_put(*state, "sys/devices/faux/gaudi_p2p.0/device_type", "GAUDI2\n");
+	fakefs_put(*state, "sys/devices/faux/gaudi_p2p.0/state", "free\n");
+	fakefs_put(*state, "sys/devices/faux/gaudi_p2p.0/reason", "\n");
+	fakefs_link(*state, "sys/devices/faux/gaudi_p2p.0/accel/accel4/device", "../..");
+	fakefs_link(*state, "sys/class/accel/accel4", "../../devices/faux/gaudi_p2p.0/accel/accel4");
+	check_refresh(*state, "sys/devices/faux/gaudi_p2p.0/state", "lost\n");
+}
+
 static void addresses_are_recognised_whole(void **state)
 {
 	static const struct {
@@ -406,6 +448,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(nics_in_pods_are_known_as_far_as_can_be, setup, teardown),
 	cmocka_unit_test_setup_teardown(soft_links_count_as_their_function, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_virtual_device_is_named_by_the_kernel, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_refresh_sees_every_state_and_reason, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_refresh_finds_a_virtual_device, setup, teardown),
 	cmocka_unit_test_setup_teardown(what_is_half_gone_is_skipped_and_the_rest_found, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_card_with_two_nodes_counts_once, setup, teardown),
 	cmocka_unit_test(every_single_removal_is_survived),
