@@ -78,7 +78,7 @@ else
 UNIT_PICKED := $(UNIT_TESTS)
 endif
 
-test: ## Every test: unit, kubelet, model, vm, e2e. Installs what it needs; under 30 minutes with a warm cache
+test: ## Every test: unit, kubelet, interop, fuzz (short), model, vm, e2e. Installs what it needs; under 30 minutes with a warm cache
 	$(Q)tests/run-all
 
 unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
@@ -89,12 +89,13 @@ unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
 $(O)/interop-peer: $(O)/obj/tests/interop/peer/peer.o $(O)/libkubelet.a $(O)/libgrpc.a $(O)/libbase.a
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_kubelet) $(LIBS_grpc)
 $(O)/obj/tests/interop/peer/peer.o: | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
-interop: host $(O)/interop-peer ## Our gRPC against grpc-go and the kubelet's generated code (needs Go and its module proxy)
-	$(Q)tests/interop/run $(O)
+interop: host $(O)/interop-peer ## Our gRPC against grpc-go and the kubelet's generated code (T=name)
+	$(Q)$(LAB) interop-tests
+	$(Q)tests/run-go $(O) interop $(T)
 
 kubelet: host $(O)/gaudi-device-plugin ## The device plugin beside the kubelet's own device manager and plugin watcher (T=name)
 	$(Q)$(LAB) kubelet-tests
-	$(Q)tests/kubelet/run $(O) $(T)
+	$(Q)tests/run-go $(O) kubelet $(T)
 
 model: host ## The lease protocol as a model, its properties, and its mutants (T=property, rule or row)
 	$(Q)tests/model/run $(O) $(T)

@@ -11,8 +11,8 @@
 #include "base/log.h"
 #include "conn.h"
 
-#define CONNECTIONS_MAX 16
-#define BACKLOG 16
+#define CONNECTIONS_MAX 64
+#define BACKLOG 256
 #define ACCEPT_PAUSE_MS 50
 /* When all connections are taken, one whose peer has no call here and said nothing for so long gives way. */
 #define SILENT_MS 1000

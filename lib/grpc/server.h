@@ -17,7 +17,7 @@ struct grpc_server_options {
 	const struct grpc_service *services; /* must outlive the server */
 	size_t n_services;
 	/*
-	 * 0: 16. Further ones wait in the socket's queue until one of those ends, or
+	 * 0: 64. Further ones wait in the socket's queue until one of those ends, or
 	 * is silent for a second without a call that is being served.
 	 */
 	unsigned connections_max;

@@ -296,6 +296,28 @@ func TestAuthorities(t *testing.T) {
 			t.Errorf("authority %q: %v", authority, err)
 		}
 	}
+	// As the kubelet's plugin watcher dials, and by grpc-go's own schemes.
+	old, err := grpc.DialContext(within(t), socket, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithBlock(),
+		grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", addr)
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if _, err := dp.NewDevicePluginClient(old).GetDevicePluginOptions(within(t), &dp.Empty{}); err != nil {
+		t.Errorf("dialed as the kubelet does: %v", err)
+	}
+	for _, target := range []string{"unix:" + socket, "unix://" + socket} {
+		conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := dp.NewDevicePluginClient(conn).GetDevicePluginOptions(within(t), &dp.Empty{}); err != nil {
+			t.Errorf("target %q: %v", target, err)
+		}
+	}
 }
 
 func TestUnknownMethodAndCompression(t *testing.T) {
@@ -358,6 +380,8 @@ type lister struct {
 	calls int
 	busy  int
 	sleep time.Duration
+	err   error
+	left  time.Duration // the caller's deadline, as we were told
 }
 
 func (l *lister) List(ctx context.Context, _ *pr.ListPodResourcesRequest) (*pr.ListPodResourcesResponse, error) {
@@ -365,9 +389,16 @@ func (l *lister) List(ctx context.Context, _ *pr.ListPodResourcesRequest) (*pr.L
 	if l.calls <= l.busy {
 		return nil, status.Error(codes.ResourceExhausted, "rejected by rate limit")
 	}
+	if deadline, ok := ctx.Deadline(); ok {
+		l.left = time.Until(deadline)
+	}
 	select {
 	case <-time.After(l.sleep):
 	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if l.err != nil {
+		return nil, l.err
 	}
 	return &pr.ListPodResourcesResponse{PodResources: l.pods}, nil
 }
@@ -380,7 +411,7 @@ func pod(namespace, name string, ids ...string) *pr.PodResources {
 	}}}
 }
 
-func ask(t *testing.T, l *lister, namespace, name string) (string, error) {
+func servePods(t *testing.T, l *lister, options ...grpc.ServerOption) (*grpc.Server, string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "interop")
 	if err != nil {
@@ -392,12 +423,22 @@ func ask(t *testing.T, l *lister, namespace, name string) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(grpc.MaxSendMsgSize(64 << 20))
+	server := grpc.NewServer(append(options, grpc.MaxSendMsgSize(64<<20))...)
 	pr.RegisterPodResourcesListerServer(server, l)
 	go server.Serve(listener)
 	t.Cleanup(server.Stop)
+	return server, socket
+}
+
+func askAt(socket, namespace, name string) (string, error) {
 	out, err := exec.Command(os.Getenv("PEER"), "pods", socket, namespace, name, "habana.ai/gaudi").Output()
 	return strings.TrimSpace(string(out)), err
+}
+
+func ask(t *testing.T, l *lister, namespace, name string) (string, error) {
+	t.Helper()
+	_, socket := servePods(t, l)
+	return askAt(socket, namespace, name)
 }
 
 func TestPodResources(t *testing.T) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Our side of the test against grpc-go (main.go is the other):
+ * Our side of the tests against grpc-go (*_test.go are the other):
  *   peer plugin DIR                       a device plugin, registered both ways
  *   peer pods SOCKET NAMESPACE NAME RES   asks PodResources, prints the devices
  */
@@ -146,6 +146,7 @@ static void pre_start(struct grpc_call *call, const V1beta1__PreStartContainerRe
 		grpc_call_fail(call, GRPC_ABORTED, "one at a time");
 		return;
 	}
+	printf("prestart %lld\n", (long long)grpc_call_time_left_ms(call));
 	peer->starting = call;
 	grpc_call_set_gone(call, on_start_gone, peer);
 	loop_timer_set(peer->timer, 300);

@@ -44,21 +44,30 @@ kubelet_ready() {
 	cache_unlock
 }
 
-# kubelet_tests_make TARGET: tests that link parts of the kubelet. The same flags as
-# above, so that what either compiles is there for the other.
-kubelet_tests_make() {
-	mkdir -p "$(dirname "$1")" "$LAB_CACHE/go/tmp" &&
-		(cd "$LAB_KUBELET_DIR" && in_buildroot env CGO_ENABLED=0 GOTMPDIR="$LAB_CACHE/go/tmp" \
-			go test -c -trimpath -buildvcs=false -ldflags '-s -w' -o "$1" .)
+# go_tests_make FOLDER TARGET: its tests as one program. The same flags as above, so that what
+# either compiles is there for the other.
+go_tests_make() {
+	mkdir -p "$(dirname "$2")" "$LAB_CACHE/go/tmp" &&
+		(cd "$LAB_ROOT/$1" && in_buildroot env CGO_ENABLED=0 GOTMPDIR="$LAB_CACHE/go/tmp" \
+			go test -c -trimpath -buildvcs=false -ldflags '-s -w' -o "$2" .)
+}
+
+# go_tests_ready FOLDER NAME MEGABYTES WHAT
+go_tests_ready() {
+	buildroot_ready
+	need_space "$LAB_CACHE" "$3" "$4"
+	cache_lock kubelet
+	stage "$4 (minutes when nothing is cached)" go_tests_make "$1" "$LAB_ROOT/build/lab/$2-tests" ||
+		die "the $4 could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again; what was fetched and compiled is kept"
+	cache_unlock
 }
 
 kubelet_tests_ready() {
-	buildroot_ready
-	need_space "$LAB_CACHE" 6000 "the build of the kubelet's packages"
-	cache_lock kubelet
-	stage "tests with the kubelet's device manager (minutes when nothing is cached)" kubelet_tests_make "$LAB_ROOT/build/lab/kubelet-tests" ||
-		die "the tests with the kubelet's device manager could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again; what was fetched and compiled is kept"
-	cache_unlock
+	go_tests_ready tests/kubelet kubelet 6000 "tests with the kubelet's device manager"
+}
+
+interop_tests_ready() {
+	go_tests_ready tests/interop interop 1000 "tests with grpc-go"
 }
 
 # --- top layer -------------------------------------------------------------
