@@ -584,6 +584,10 @@ enum core_ready core_is_ready(const struct core *core, const char *id, char *rea
 			       gaudi->reason);
 		return CORE_NEVER;
 	}
+	if (device->health.cause == HEALTH_FOREIGN) {
+		(void)snprintf(reason, size, "device %s: %s", id, device->health.reason);
+		return CORE_WAIT;
+	}
 	(void)snprintf(reason, size, "device %s is still %s%s%s", id, lease_state_name(gaudi->state), colon,
 		       gaudi->reason);
 	return CORE_WAIT;

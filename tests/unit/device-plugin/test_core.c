@@ -220,6 +220,9 @@ static void a_lease_without_an_allocation_is_a_strangers(void **state)
 	assert_true(account(f, "0000:07:00.0", 3, 10000 + CORE_STRANGER_MS));
 	assert_int_equal(health_of(f, "0000:03:00.0")->cause, HEALTH_FOREIGN);
 	assert_true(health_of(f, "0000:07:00.0")->healthy);
+	/* A pod that was given it meanwhile waits, and is told for whom. */
+	assert_int_equal(core_is_ready(&f->core, "0000:03:00.0", f->why, sizeof(f->why)), CORE_WAIT);
+	assert_non_null(strstr(f->why, "kubelet knows nothing"));
 	/* Asked less often now, and without an answer nothing changes. */
 	assert_int_equal(core_ask_ms(&f->core, 10000 + CORE_STRANGER_MS), CORE_ASK_STRANGER_MS);
 	(void)scan(f, 90000);
