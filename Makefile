@@ -89,7 +89,7 @@ unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
 $(O)/interop-peer: $(O)/obj/tests/interop/peer/peer.o $(O)/libkubelet.a $(O)/libgrpc.a $(O)/libbase.a
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_kubelet) $(LIBS_grpc)
 $(O)/obj/tests/interop/peer/peer.o: | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
-interop: host $(O)/interop-peer ## Our gRPC against grpc-go and the kubelet's generated code (T=name)
+interop: host $(O)/interop-peer $(O)/gaudi-device-plugin ## Our gRPC against grpc-go and the kubelet's code, our CDI specs against the runtimes' (T=name)
 	$(Q)$(LAB) interop-tests
 	$(Q)tests/run-go $(O) interop $(T)
 
