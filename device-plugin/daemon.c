@@ -159,20 +159,23 @@ static void publish(struct daemon *daemon)
 	service_check_waits(&daemon->gaudi);
 }
 
-void daemon_scan(struct daemon *daemon)
+/* Takes a scan, or r when there is none: what is kept on the host, and what the kubelet is told, follow. */
+static void act(struct daemon *daemon, int r, struct inventory *inv, bool is_whole)
 {
-	struct inventory *inv;
 	uint64_t now_ms = loop_now_ms();
-	int r = inventory_scan(&daemon->sysfs, &inv);
 
 	if (r == 0)
 		r = core_update(&daemon->core, inv, now_ms);
 	say_change(&daemon->scan_error, r, "cannot scan sysfs, going on with what was seen before");
 	if (r >= 0) {
-		update_links(daemon);
-		update_cdi(daemon);
+		/* With another NIC, the nodes of a Gaudi are others too. */
+		if (is_whole || (r & CORE_PAIRS)) {
+			update_links(daemon);
+			update_cdi(daemon);
+		}
 		/* Somebody may have removed the file. */
-		if ((r & CORE_PAIRS) || !daemon->pairs_saved || access(daemon->pairs_path, F_OK) < 0)
+		if ((r & CORE_PAIRS) || !daemon->pairs_saved ||
+		    (is_whole && access(daemon->pairs_path, F_OK) < 0))
 			save_pairs(daemon);
 		if (core_offers_nics(&daemon->core) &&
 		    start_registrar(daemon, &daemon->nic, daemon->options->resource_nic,
@@ -185,24 +188,21 @@ void daemon_scan(struct daemon *daemon)
 	set_timer(daemon, now_ms);
 }
 
+void daemon_scan(struct daemon *daemon)
+{
+	struct inventory *inv = NULL;
+	int r = inventory_scan(&daemon->sysfs, &inv);
+
+	act(daemon, r, inv, true);
+}
+
 /* The devices are the same and stay where they are; only states may differ. */
 static void refresh_states(struct daemon *daemon)
 {
-	struct inventory *inv;
-	uint64_t now_ms = loop_now_ms();
+	struct inventory *inv = NULL;
 	int r = inventory_refresh(&daemon->sysfs, daemon->core.inventory, &inv);
 
-	if (r == 0)
-		r = core_update(&daemon->core, inv, now_ms);
-	say_change(&daemon->scan_error, r, "cannot scan sysfs, going on with what was seen before");
-	if (r >= 0) {
-		if ((r & CORE_PAIRS) || !daemon->pairs_saved)
-			save_pairs(daemon);
-		publish(daemon);
-		if (daemon->pods)
-			pods_check(daemon->pods);
-	}
-	set_timer(daemon, now_ms);
+	act(daemon, r, inv, false);
 }
 
 static void rescan(void *data)
