@@ -91,13 +91,18 @@ static int gaudi_export_reaches(struct gaudi_device *gdev, struct pci_dev *impor
 }
 
 /* Whether the importer is of a kind, and in a place, that can be served: the same for owners and grantees. */
-static int gaudi_export_admits(struct gaudi_device *gdev, struct dma_buf_attachment *attach)
+static int gaudi_export_admits(struct gaudi_export *exp, struct dma_buf_attachment *attach)
 {
+	struct gaudi_device *gdev = exp->gdev;
+
 	if (!dma_buf_attach_revocable(attach) && !READ_ONCE(gaudi_hold_nonrevocable))
 		return -EOPNOTSUPP;
-	/* Others, such as software RDMA, may attach for vmap; map will fail for them. */
+	/*
+	 * Others, such as software RDMA, may attach for vmap; map will fail for them. What vmap cannot do is refused here,
+	 * for a failing vmap leaves a splat.
+	 */
 	if (!dev_is_pci(attach->dev))
-		return 0;
+		return gdev->pdev && exp->nr_ranges > 1 && !IS_ENABLED(CONFIG_VMAP_PFN) ? -EOPNOTSUPP : 0;
 	if (!gdev->pdev || !attach->peer2peer)
 		return -EOPNOTSUPP;
 	return gaudi_export_reaches(gdev, to_pci_dev(attach->dev));
@@ -128,7 +133,7 @@ static int gaudi_export_attach_as(struct gaudi_export *exp, struct dma_buf_attac
 
 	if (READ_ONCE(exp->revoked))
 		return -ENODEV;
-	ret = gaudi_export_admits(exp->gdev, attach);
+	ret = gaudi_export_admits(exp, attach);
 	if (ret)
 		return ret;
 	att = gaudi_attachment_new(exp);
@@ -192,9 +197,6 @@ static int gaudi_export_pin(struct dma_buf_attachment *attach)
 	dma_resv_assert_held(attach->dmabuf->resv);
 	if (gaudi_grant_is_over(exp, att->grant))
 		return -ENODEV;
-	/* Who is no PCI device pins for vmap; refuse here what vmap cannot do, for a failing vmap leaves a splat. */
-	if (!dev_is_pci(attach->dev) && exp->gdev->pdev && exp->nr_ranges > 1 && !IS_ENABLED(CONFIG_VMAP_PFN))
-		return -EOPNOTSUPP;
 	att->pinned = true;
 	gaudi_export_hold(attach);
 	return 0;

@@ -188,7 +188,7 @@ static void *gaudi_vmap_frames(struct gaudi_export *exp)
 	kvfree(pfns);
 	return vaddr;
 #else
-	return NULL;	/* gaudi_export_pin() has refused it */
+	return NULL;	/* gaudi_export_admits() has refused who would come here */
 #endif
 }
 
