@@ -16,7 +16,7 @@
 #include "fuzz_tree.h"
 #include "sysfs/pci.h"
 
-#define STEPS_MAX 60
+#define STEPS_MAX 32
 #define IDS_MAX 16
 
 /* --- what holds at every moment ------------------------------------------------ */
@@ -84,6 +84,7 @@ struct run {
 static void scan(struct run *run)
 {
 	_cleanup_(pairs_freep) struct pairs *before = NULL;
+	_cleanup_(inventory_freep) struct inventory *refreshed = NULL;
 	struct core *core = &run->core;
 	struct inventory *inv = NULL;
 	_cleanup_free_ char *text = core->pairs ? pairs_format(core->pairs) : NULL;
@@ -91,6 +92,8 @@ static void scan(struct run *run)
 	if (text)
 		fuzz_assert(pairs_parse(text, strlen(text), &before, NULL, 0) == 0);
 	fuzz_assert(inventory_scan(&run->root, &inv) == 0);
+	fuzz_assert(inventory_refresh(&run->root, inv, &refreshed) == 0);
+	fuzz_assert(inventory_equal(inv, refreshed));
 	/* The marks of before the scan decide: it may find that the use has ended. */
 	for (size_t i = 0; before && i < before->n; i++) {
 		const struct device *device = core_find(core, before->pair[i].gaudi);
@@ -270,7 +273,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		run_pairs(&in);
 		break;
 	case 'E':
-		(void)watch_event_matters((const char *)in.data, in.len);
+		(void)watch_event_news((const char *)in.data, in.len);
 		break;
 	case 'D':
 		run_paths(&in);

@@ -64,8 +64,11 @@ static void put(const char *content, size_t len, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(path, sizeof(path), format, args);
 	va_end(args);
-	make_parents(path);
-	fd = openat(top_fd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	for (unsigned round = 0; fd < 0 && round < 2; round++) {
+		if (round > 0)
+			make_parents(path);
+		fd = openat(top_fd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+	}
 	if (fd >= 0)
 		(void)fileio_write_all(fd, content, len);
 }
@@ -80,9 +83,12 @@ static void link_to(const char *target, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(path, sizeof(path), format, args);
 	va_end(args);
-	make_parents(path);
-	(void)unlinkat(top_fd, path, 0);
-	(void)symlinkat(target, top_fd, path);
+	for (unsigned round = 0; symlinkat(target, top_fd, path) < 0 && round < 2; round++) {
+		if (errno == EEXIST)
+			(void)unlinkat(top_fd, path, 0);
+		else
+			make_parents(path);
+	}
 }
 
 /* --- slots ----------------------------------------------------------------------- */
