@@ -16,6 +16,7 @@ int main(int argc, char **argv)
 
 	log_init("gaudi-device-plugin", LOG_LEVEL_INFO, LOG_TEXT);
 	if (options_parse(argc, argv, &options, why, sizeof(why)) < 0) {
+		log_init("gaudi-device-plugin", LOG_LEVEL_INFO, options.log_format);
 		log_error("%s (--help shows all options)", why);
 		return 2;
 	}
@@ -31,6 +32,8 @@ int main(int argc, char **argv)
 	if (options.once && options.log_level == LOG_LEVEL_INFO)
 		options.log_level = LOG_LEVEL_ERROR;
 	log_init("gaudi-device-plugin", options.log_level, options.log_format);
+	options_describe(&options, why, sizeof(why));
+	log_info("version %s%s%s", VERSION, why[0] ? ", with " : "", why);
 	r = options.once ? daemon_print(&options, stdout) : daemon_run(&options);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -236,7 +236,7 @@ int options_set(struct options_parser *parser, const struct option_def *def, con
 	unsigned index;
 	int r;
 
-	parser->given |= UINT64_C(1) << (def - options_table);
+	parser->options->given |= UINT64_C(1) << (def - options_table);
 	switch (def->kind) {
 	case OPTION_PATH:
 		return set_text(parser, field, OPTIONS_PATH_MAX, where, value);
@@ -294,8 +294,8 @@ static int next_flag(struct options_parser *parser, int argc, char **argv, int *
 	return 0;
 }
 
-/* only: no option but this one; NULL: all. */
-static int parse_command(struct options_parser *parser, int argc, char **argv, const char *only)
+/* early: only those that the rest of the reading depends on, and the format of what is said of it. */
+static int parse_command(struct options_parser *parser, int argc, char **argv, bool early)
 {
 	options_enter(parser, PLACE_COMMAND);
 	for (int i = 1; i < argc; i++) {
@@ -306,7 +306,8 @@ static int parse_command(struct options_parser *parser, int argc, char **argv, c
 
 		if (r < 0)
 			return r;
-		if (only && def->kind != OPTION_FLAG && strcmp(def->name, only) != 0)
+		if (early && def->kind != OPTION_FLAG && strcmp(def->name, "config") != 0 &&
+		    strcmp(def->name, "log-format") != 0)
 			continue;
 		if (!value)
 			value = def->words ? def->words[0] : "";
@@ -372,6 +373,48 @@ static int parse_environment(struct options_parser *parser)
 	return 0;
 }
 
+/* --- what came of it ----------------------------------------------------------- */
+
+static size_t describe(const struct options *options, const struct option_def *def, char *text, size_t size)
+{
+	const char *field = (const char *)options + def->offset;
+	size_t len = 0;
+
+	switch (def->kind) {
+	case OPTION_PATH:
+	case OPTION_RESOURCE:
+		return (size_t)snprintf(text, size, "%s=%s", def->name, field);
+	case OPTION_PAIRING:
+		return (size_t)snprintf(text, size, "%s=%s", def->name, options->pairing);
+	case OPTION_WORD:
+		return (size_t)snprintf(text, size, "%s=%s", def->name, def->words[*(const unsigned *)field]);
+	case OPTION_NUMBER:
+		return (size_t)snprintf(text, size, "%s=%u", def->name, *(const unsigned *)field);
+	case OPTION_PATTERNS:
+		for (size_t i = 0; i < options->n_exclude && len < size; i++)
+			len += (size_t)snprintf(text + len, size - len, "%s%s=%s", i ? " " : "", def->name,
+						options->exclude[i]);
+		return len;
+	default: /* those after which nothing runs that could be described */
+		return 0;
+	}
+}
+
+void options_describe(const struct options *options, char *text, size_t size)
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < options_n; i++) {
+		if (!(options->given & UINT64_C(1) << i))
+			continue;
+		if (len > 0 && len + 1 < size)
+			text[len++] = ' ';
+		if (len < size)
+			len += describe(options, &options_table[i], text + len, size - len);
+	}
+}
+
 /* --- all of it ------------------------------------------------------------------ */
 
 /* Paths that nobody chose lie below the sysroot. */
@@ -386,7 +429,7 @@ static int apply_sysroot(struct options_parser *parser)
 		char *field = (char *)options + def->offset, path[OPTIONS_PATH_MAX];
 
 		if (def->kind != OPTION_PATH || !(def->places & PLACE_FILE) ||
-		    (parser->given & UINT64_C(1) << i))
+		    (options->given & UINT64_C(1) << i))
 			continue;
 		if ((size_t)snprintf(path, sizeof(path), "%s%s", options->sysroot, field) >= sizeof(path))
 			return options_wrong(parser, "--sysroot is too long");
@@ -413,7 +456,7 @@ static int parse_places(struct options_parser *parser, int argc, char **argv)
 	if (r == 0)
 		r = parse_environment(parser);
 	if (r == 0)
-		r = parse_command(parser, argc, argv, NULL);
+		r = parse_command(parser, argc, argv, false);
 	return r;
 }
 
@@ -437,7 +480,7 @@ int options_parse(int argc, char **argv, struct options *options, char *why, siz
 		.rescan_ms = 5000,
 		.log_level = LOG_LEVEL_INFO,
 	};
-	r = parse_command(&parser, argc, argv, "config");
+	r = parse_command(&parser, argc, argv, true);
 	if (r < 0 || options->help || options->version)
 		return r;
 	r = parse_places(&parser, argc, argv);

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "base/log.h"
@@ -66,6 +67,7 @@ struct options {
 	enum options_once once;
 	bool help;
 	bool version;
+	uint64_t given; /* bit i: somebody chose options_table[i] */
 };
 
 /*
@@ -74,6 +76,9 @@ struct options {
  * set, the rest was not looked at.
  */
 int options_parse(int argc, char **argv, struct options *options, char *why, size_t size);
+
+/* What was chosen, as "rescan=1000 pairing=none", in at most size bytes; "" when all is as by default. */
+void options_describe(const struct options *options, char *text, size_t size);
 
 void options_help(FILE *out);
 

@@ -3,8 +3,6 @@
 #ifndef DEVICE_PLUGIN_OPTIONS_TABLE_H
 #define DEVICE_PLUGIN_OPTIONS_TABLE_H
 
-#include <stdint.h>
-
 #include "options.h"
 
 enum option_kind {
@@ -40,7 +38,6 @@ extern const size_t options_n;
 /* A parse under way. */
 struct options_parser {
 	struct options *options;
-	uint64_t given;		 /* bit i: somebody chose options_table[i] */
 	enum option_place place; /* where is being read */
 	bool list_begun;	 /* this place has begun the list anew */
 	char *why;

@@ -256,6 +256,44 @@ static void a_file_that_cannot_be_read_is_refused(void **state)
 	assert_says(f, "big", "larger than");
 }
 
+/* As the kubelet mounts a ConfigMap: links, one of which is exchanged for a new version. */
+static void a_file_of_a_config_map_is_read(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_put(f->fs, ".2026_11/config.json", "{\"version\":1,\"rescan\":700}");
+	fakefs_link(f->fs, ".data", ".2026_11");
+	fakefs_link(f->fs, "config.json", ".data/config.json");
+	assert_int_equal(parse_file(f, NULL, NULL), 0);
+	assert_int_equal(f->options.rescan_ms, 700);
+}
+
+static void what_was_chosen_can_be_told(void **state)
+{
+	struct fixture *f = *state;
+	char text[640];
+
+	assert_int_equal(parse(f, NULL, NULL), 0);
+	options_describe(&f->options, text, sizeof(text));
+	assert_string_equal(text, "");
+	assert_int_equal(setenv(ENV "INJECT", "both", 1), 0);
+	assert_int_equal(setenv(ENV "RESCAN", "100", 1), 0);
+	assert_int_equal(parse(f, "--exclude-nic=a,b", "--pairing=none"), 0);
+	options_describe(&f->options, text, sizeof(text));
+	assert_string_equal(text, "pairing=none exclude-nic=a exclude-nic=b inject=both rescan=100");
+	for (size_t size = 1; size < 64; size++)
+		options_describe(&f->options, text, size);
+}
+
+static void a_wrong_option_is_told_in_the_format_that_was_asked_for(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_put(f->fs, "config.json", "{\"version\":1,\"nothing\":1}");
+	assert_int_equal(parse_file(f, NULL, "--log-format=json"), -EINVAL);
+	assert_int_equal(f->options.log_format, LOG_JSON);
+}
+
 static void help_is_given_whatever_else_is_wrong(void **state)
 {
 	struct fixture *f = *state;
@@ -418,6 +456,7 @@ static void the_defaults_in_the_schema_are_those_of_the_plugin(void **state)
 	memcpy(before, &f->options, sizeof(*before));
 	assert_int_equal(parse_file(f, text, NULL), 0);
 	memset(f->options.config, 0, sizeof(f->options.config));
+	f->options.given = 0;
 	assert_memory_equal(before, &f->options, sizeof(*before));
 }
 
@@ -477,6 +516,9 @@ static const struct CMUnitTest tests[] = {
 	test(variables_that_kubernetes_makes_for_a_service_are_no_options),
 	test(a_file_that_is_not_understood_is_refused_with_the_place),
 	test(a_file_that_cannot_be_read_is_refused),
+	test(a_file_of_a_config_map_is_read),
+	test(what_was_chosen_can_be_told),
+	test(a_wrong_option_is_told_in_the_format_that_was_asked_for),
 	test(help_is_given_whatever_else_is_wrong),
 	test(schema_and_plugin_agree),
 	test(the_schema_describes_every_option_and_its_limits),
