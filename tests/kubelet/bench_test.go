@@ -135,8 +135,8 @@ func measure(b *testing.B, m *machine, k *registrar, s subject) figures {
 	var conn *grpc.ClientConn
 	for i := 0; i < benchStarts; i++ {
 		if p != nil {
-			conn.Close()
 			p.kill()
+			conn.Close()
 		}
 		begin := time.Now()
 		p = m.start(s.program, s.options...)
@@ -184,8 +184,8 @@ func measure(b *testing.B, m *machine, k *registrar, s subject) figures {
 	}
 	f := figures{memory: resident(b, p.cmd.Process.Pid), binary: float64(info.Size()) / 1024, start: microseconds(starts, 50),
 		p50: microseconds(calls, 50), p99: microseconds(calls, 99), health: microseconds(changes, 50)}
-	conn.Close()
 	p.kill()
+	conn.Close()
 	return f
 }
 
