@@ -7,6 +7,7 @@
 #include <sys/un.h>
 
 #define READ_SIZE (64u << 10)
+#define GATHER_SIZE 4096
 
 struct grpc_conn {
 	int fd;
@@ -14,12 +15,16 @@ struct grpc_conn {
 	struct loop_source *wake;     /* timer: output outside of on_ready() */
 	struct loop_source *deadline; /* timer: a peer's call is to be ended */
 	struct grpc_session *session;
-	const uint8_t *out; /* the session's bytes, valid until it is asked again */
+	const uint8_t *frames; /* the session's bytes, valid until it is asked again */
+	size_t frames_len;
+	const uint8_t *out; /* what is being sent: gathered, or frames that are too long for that */
 	size_t out_len;
 	bool wants_out;	   /* EPOLLOUT is set, and EPOLLIN is not */
 	uint64_t heard_ms; /* when the peer sent the last bytes */
 	grpc_conn_closed_fn *closed;
 	void *data;
+	/* Headers, message and trailers of an answer, so that they wake the peer once. */
+	uint8_t gathered[GATHER_SIZE];
 };
 
 int grpc_conn_socket(const char *path, struct sockaddr_un *ret_address)
@@ -35,6 +40,35 @@ int grpc_conn_socket(const char *path, struct sockaddr_un *ret_address)
 	return RET_NERRNO(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
+/* Takes the next bytes to send from the session; out_len stays 0 when it has none. */
+static int conn_gather(struct grpc_conn *conn)
+{
+	size_t n = 0;
+
+	for (;;) {
+		if (conn->frames_len == 0) {
+			ssize_t r = grpc_session_send(conn->session, &conn->frames);
+
+			if (r < 0)
+				return (int)r;
+			conn->frames_len = (size_t)r;
+		}
+		if (conn->frames_len == 0 || conn->frames_len > sizeof(conn->gathered) - n)
+			break;
+		memcpy(conn->gathered + n, conn->frames, conn->frames_len);
+		n += conn->frames_len;
+		conn->frames_len = 0;
+	}
+	conn->out = conn->gathered;
+	conn->out_len = n;
+	if (n == 0 && conn->frames_len > 0) {
+		conn->out = conn->frames;
+		conn->out_len = conn->frames_len;
+		conn->frames_len = 0;
+	}
+	return 0;
+}
+
 /* Writes until the session has nothing more or the socket takes no more. */
 static int conn_flush(struct grpc_conn *conn)
 {
@@ -42,12 +76,12 @@ static int conn_flush(struct grpc_conn *conn)
 		ssize_t n;
 
 		if (conn->out_len == 0) {
-			n = grpc_session_send(conn->session, &conn->out);
-			if (n < 0)
-				return (int)n;
-			if (n == 0)
+			int r = conn_gather(conn);
+
+			if (r < 0)
+				return r;
+			if (conn->out_len == 0)
 				break;
-			conn->out_len = (size_t)n;
 		}
 		n = send(conn->fd, conn->out, conn->out_len, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
