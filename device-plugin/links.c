@@ -90,11 +90,31 @@ static void target_of(char *target, size_t size, const struct node *node)
 	(void)snprintf(target, size, "../../..%s", node->path + strlen("/dev"));
 }
 
+/* Whether the links are there already; that there is none too many is not looked at. */
+static bool device_is_set(int by_id, const char *id, const struct node *nodes, size_t n)
+{
+	char name[LINKS_PATH_MAX], target[LINKS_PATH_MAX];
+	size_t n_right = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!nodes[i].link)
+			continue;
+		target_of(target, sizeof(target), &nodes[i]);
+		if ((size_t)snprintf(name, sizeof(name), "%s/%s", id, nodes[i].link) >= sizeof(name) ||
+		    !link_is(by_id, name, target))
+			return false;
+		n_right++;
+	}
+	return n_right == ARRAY_SIZE(link_names);
+}
+
 static int device_set(int by_id, const char *id, const struct node *nodes, size_t n)
 {
 	_cleanup_close_ int dir = -EBADF;
 	int r = 0;
 
+	if (device_is_set(by_id, id, nodes, n))
+		return 0;
 	if (mkdirat(by_id, id, 0755) < 0 && errno != EEXIST)
 		return negative_errno();
 	dir = openat(by_id, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

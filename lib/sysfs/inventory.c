@@ -109,7 +109,8 @@ static void read_lease(const struct sysfs_root *root, const char *dir, struct ga
 			gaudi->state = i;
 	if (gaudi->state == LEASE_UNKNOWN)
 		(void)snprintf(gaudi->reason, sizeof(gaudi->reason), "unknown state \"%.200s\"", line);
-	else if (sysfs_read(root, gaudi->reason, sizeof(gaudi->reason), "%s/reason", dir) < 0)
+	else if (gaudi->state != LEASE_FREE && /* which needs none */
+		 sysfs_read(root, gaudi->reason, sizeof(gaudi->reason), "%s/reason", dir) < 0)
 		gaudi->reason[0] = '\0';
 }
 
