@@ -11,6 +11,7 @@ void core_init(struct core *core, const struct core_options *options, struct pai
 	       uint64_t now_ms)
 {
 	*core = (struct core){ .options = *options, .pairs = old_pairs, .started_ms = now_ms };
+	core->was_persisted = old_pairs && old_pairs->n > 0;
 	/* The pairs are the same: what differs is who may do without. */
 	core->is_strict = strcmp(options->mode, "paired-strict") == 0;
 	if (core->is_strict)
@@ -271,11 +272,34 @@ static void log_nic(const struct core_nic *before, const struct core_nic *nic)
 			   "%s (%s): healthy", pci, rdma);
 }
 
+/* All Gaudis that an earlier process knew are there, so its left-over NICs are left over again. */
+static bool gaudis_are_back(const struct core *core, const struct inventory *inv, const struct pairs *pairs)
+{
+	if (!core->was_persisted)
+		return false;
+	for (size_t i = 0; i < pairs->n; i++)
+		if (!inventory_find_gaudi(inv, pairs->pair[i].gaudi))
+			return false;
+	return true;
+}
+
+static bool nic_is_due(const struct core *core, const struct inventory *inv, const struct core_nic *nic,
+		       bool are_back, uint64_t now_ms)
+{
+	if (strcmp(core->options.mode, "paired") != 0)
+		return true;
+	if (inv->n_gaudi == 0)
+		return false;
+	return now_ms - nic->since_ms >= CORE_NIC_SINGLE_MS ||
+	       (are_back && nic->since_ms - core->started_ms < CORE_NIC_SINGLE_MS);
+}
+
 /* The functions for the second resource: those before that still stand, and new ones. */
 static int update_nics(struct core *core, const struct pairing_options *pairing, const struct inventory *inv,
 		       const struct pairs *pairs, uint64_t now_ms)
 {
 	struct core_nic *list = calloc(core->n_nic + inv->n_nic + 1, sizeof(*list));
+	bool are_back = gaudis_are_back(core, inv, pairs);
 	size_t n = 0;
 
 	if (!list)
@@ -302,8 +326,7 @@ static int update_nics(struct core *core, const struct pairing_options *pairing,
 		};
 	}
 	for (size_t i = 0; i < n; i++)
-		if (strcmp(core->options.mode, "paired") != 0 ||
-		    (inv->n_gaudi > 0 && now_ms - list[i].since_ms >= CORE_NIC_SINGLE_MS))
+		if (nic_is_due(core, inv, &list[i], are_back, now_ms))
 			list[i].is_offered = true;
 	for (size_t i = 0; i < n; i++)
 		log_nic(core_find_nic(core, list[i].name.pci), &list[i]);
@@ -525,7 +548,8 @@ static struct prefer_device candidate(const struct core *core, const char *id)
 		return (struct prefer_device){ .id = id,
 					       .path = device->gaudi.path,
 					       .numa_node = device->gaudi.numa_node,
-					       .is_ready = device->gaudi.state == LEASE_FREE };
+					       .is_ready = device->gaudi.state == LEASE_FREE,
+					       .has_nic = core_nic_of(core, id) != NULL };
 	return (struct prefer_device){ .id = id,
 				       .path = seen ? seen->path : "",
 				       .numa_node = nic ? nic->numa_node : -1,

@@ -57,7 +57,9 @@ struct core_options {
 /*
  * How long a NIC must have been in no pair before it is offered by itself. In
  * mode paired Gaudis may come later than NICs (their driver is loaded, a slot
- * is filled), and what a pod has can no longer be paired.
+ * is filled), and what a pod has can no longer be paired. After a restart of the
+ * plugin there is no wait when all Gaudis of before are there: the kubelet
+ * would miss what it had.
  */
 #define CORE_NIC_SINGLE_MS 30000
 
@@ -79,8 +81,9 @@ struct core {
 	size_t n_nic;
 	struct core_nic *nic; /* sorted by PCI address: functions in no pair */
 	uint64_t started_ms;
-	bool is_strict; /* mode paired-strict; options.mode is then "paired" */
-	bool was_asked; /* the kubelet, who holds what */
+	bool was_persisted; /* a pairing of an earlier process was there */
+	bool is_strict;	    /* mode paired-strict; options.mode is then "paired" */
+	bool was_asked;	    /* the kubelet, who holds what */
 	uint64_t asked_ms;
 };
 

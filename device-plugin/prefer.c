@@ -19,6 +19,7 @@ struct score {
 	unsigned long long distance;
 	unsigned long long not_ready;
 	unsigned long long broken; /* by how much the sum of squares of what is left shrinks */
+	unsigned long long alone;  /* without a NIC */
 };
 
 struct chooser {
@@ -54,6 +55,11 @@ static int order_compare(const void *a, const void *b, void *data)
 static bool is_ready(const struct chooser *c, size_t position)
 {
 	return c->devices[c->order[position]].is_ready;
+}
+
+static bool is_alone(const struct chooser *c, size_t position)
+{
+	return !c->devices[c->order[position]].has_nic;
 }
 
 static unsigned distance_of(const struct chooser *c, size_t a, size_t b)
@@ -104,7 +110,9 @@ static int score_compare(const struct score *a, const struct score *b)
 		return a->distance < b->distance ? -1 : 1;
 	if (a->not_ready != b->not_ready)
 		return a->not_ready < b->not_ready ? -1 : 1;
-	return a->broken < b->broken ? -1 : a->broken > b->broken;
+	if (a->broken != b->broken)
+		return a->broken < b->broken ? -1 : 1;
+	return a->alone < b->alone ? -1 : a->alone > b->alone;
 }
 
 /* The score with one more position; the n before it are in c->pick. */
@@ -114,6 +122,7 @@ static struct score score_add(const struct chooser *c, struct score score, size_
 
 	score.switches += c->taken[group] == 0;
 	score.not_ready += !is_ready(c, position);
+	score.alone += is_alone(c, position);
 	/* left squared minus (left - 1) squared */
 	score.broken += 2 * (c->total[group] - c->taken[group]) - 1;
 	for (size_t i = 0; i < n; i++)
@@ -244,8 +253,8 @@ static uint64_t cost_of(const struct chooser *c, size_t position, uint32_t added
 	size_t group = c->group[position];
 
 	return (uint64_t)(c->taken[group] == 0) << 60 | (uint64_t)added << 30 |
-	       (uint64_t)!is_ready(c, position) << 29 | (uint64_t)(c->total[group] - c->taken[group]) << 14 |
-	       position;
+	       (uint64_t)!is_ready(c, position) << 29 | (uint64_t)(c->total[group] - c->taken[group]) << 15 |
+	       (uint64_t)is_alone(c, position) << 14 | position;
 }
 
 /* Grows a choice from the musts and, if there are none, from seed. added: sums of distances to the chosen. */

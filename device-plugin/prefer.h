@@ -5,7 +5,7 @@
  * In this order: as few PCIe switches as possible; the smallest sum of
  * distances between all chosen; none that must still drain; the rest as
  * unbroken as possible (largest sum of squares of what is left per switch);
- * then the lowest ids. Exact for up to PREFER_EXACT_MAX devices; with more, a
+ * as many with a NIC as possible; then the lowest ids. Exact for up to PREFER_EXACT_MAX devices; with more, a
  * good choice is made first and then bettered for as long as that is quick.
  */
 #ifndef DEVICE_PLUGIN_PREFER_H
@@ -23,6 +23,7 @@ struct prefer_device {
 	const char *path; /* below the sysfs root; "": not known */
 	int numa_node;	  /* -1: not known */
 	bool is_ready;	  /* its lease is free */
+	bool has_nic;	  /* is paired with one */
 	bool must;	  /* has to be among the chosen */
 };
 

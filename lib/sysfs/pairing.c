@@ -265,11 +265,6 @@ static int match(const struct inventory *inv, const struct candidates *c, size_t
 	return 0;
 }
 
-static int pair_compare(const void *a, const void *b)
-{
-	return strcmp(((const struct pairs_pair *)a)->gaudi, ((const struct pairs_pair *)b)->gaudi);
-}
-
 int pairing_update(const struct inventory *inv, const struct pairing_options *options, struct pairs **ret)
 {
 	_cleanup_(pairs_freep) struct pairs *p = pairs_new(options->mode);
@@ -295,8 +290,6 @@ int pairing_update(const struct inventory *inv, const struct pairing_options *op
 		if (r < 0)
 			return r;
 	}
-	if (p->n > 1)
-		qsort(p->pair, p->n, sizeof(*p->pair), pair_compare);
 	*ret = TAKE_PTR(p);
 	return 0;
 }

@@ -90,12 +90,27 @@ struct pairs *pairs_new(const char *mode)
 	return p;
 }
 
+/* Where the pair of this Gaudi is, or would be. */
+static size_t pairs_index(const struct pairs *p, const char *gaudi_id)
+{
+	size_t low = 0, high = p->n;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (strcmp(p->pair[middle].gaudi, gaudi_id) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
 const struct pairs_pair *pairs_find(const struct pairs *p, const char *gaudi_id)
 {
-	for (size_t i = 0; i < p->n; i++)
-		if (strcmp(p->pair[i].gaudi, gaudi_id) == 0)
-			return &p->pair[i];
-	return NULL;
+	size_t i = pairs_index(p, gaudi_id);
+
+	return i < p->n && strcmp(p->pair[i].gaudi, gaudi_id) == 0 ? &p->pair[i] : NULL;
 }
 
 const struct pairs_pair *pairs_find_nic(const struct pairs *p, const char *pci)
@@ -117,6 +132,7 @@ const struct pairs_pair *pairs_find_rdma(const struct pairs *p, const char *rdma
 int pairs_add(struct pairs *p, const char *gaudi_id, const struct pairs_nic *nic)
 {
 	struct pairs_pair *grown;
+	size_t i;
 
 	if (!pairs_id_is_valid(gaudi_id) || (nic && !nic_is_valid(nic)))
 		return -EINVAL;
@@ -128,7 +144,9 @@ int pairs_add(struct pairs *p, const char *gaudi_id, const struct pairs_nic *nic
 	if (!grown)
 		return -ENOMEM;
 	p->pair = grown;
-	grown = &p->pair[p->n++];
+	i = pairs_index(p, gaudi_id);
+	grown = &p->pair[i];
+	memmove(grown + 1, grown, (p->n++ - i) * sizeof(*grown));
 	memset(grown, 0, sizeof(*grown));
 	strcpy(grown->gaudi, gaudi_id);
 	if (nic) {

@@ -48,7 +48,7 @@ struct pairs_pair {
 struct pairs {
 	char mode[16]; /* "paired", "separate" or "none" */
 	size_t n;
-	struct pairs_pair *pair; /* owned; sorted by nothing in particular */
+	struct pairs_pair *pair; /* owned; sorted by Gaudi */
 };
 
 void pairs_free(struct pairs *p);

@@ -422,6 +422,7 @@ static void the_node_keeps_a_nic_whose_virtual_functions_are_handed_out(void **s
 static void a_nic_is_offered_only_when_no_gaudi_came_for_it(void **state)
 {
 	struct fixture *f = *state;
+	struct pairs *pairs;
 
 	fakefs_load(f->fs, TREES "lab.tree");
 	fakefs_remove(f->fs, "sys/class/accel/accel1");
@@ -433,6 +434,21 @@ static void a_nic_is_offered_only_when_no_gaudi_came_for_it(void **state)
 	assert_false(core_offers_nics(&f->core));
 	(void)scan(f, 1000 + CORE_NIC_SINGLE_MS);
 	assert_true(core_find_nic(&f->core, "0000:08:00.0")->is_offered);
+	/* After a restart it is left over as before, and the kubelet does not miss it. */
+	pairs = TAKE_PTR(f->core.pairs);
+	core_done(&f->core);
+	core_init(&f->core, &(struct core_options){ .mode = "paired" }, pairs, 200000);
+	(void)scan(f, 200000);
+	assert_true(core_find_nic(&f->core, "0000:08:00.0")->is_offered);
+	/* But not after a reboot in which a Gaudi is late. */
+	pairs = TAKE_PTR(f->core.pairs);
+	core_done(&f->core);
+	core_init(&f->core, &(struct core_options){ .mode = "paired" }, pairs, 200000);
+	fakefs_load(f->fs, TREES "lab.tree");
+	fakefs_remove(f->fs, "sys/class/accel/accel0");
+	fakefs_remove(f->fs, "sys/class/accel/accel1");
+	(void)scan(f, 200000);
+	assert_false(core_offers_nics(&f->core));
 	/* Before the driver of the Gaudis is there, no NIC is left over. */
 	fakefs_remove(f->fs, "sys/class/accel");
 	core_done(&f->core);

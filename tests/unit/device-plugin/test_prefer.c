@@ -93,6 +93,23 @@ static void a_device_that_must_drain_is_taken_last(void **state)
 	expect(&node, 2, "g20 g21");
 }
 
+static void of_equal_ones_those_with_a_nic_are_taken(void **state)
+{
+	struct node node = {};
+
+	(void)state;
+	for (unsigned sw = 0; sw < 2; sw++)
+		for (unsigned slot = 0; slot < 2; slot++)
+			node_add(&node, sw, slot, true, false);
+	node.devices[3].has_nic = true;
+	expect(&node, 1, "g11");
+	expect(&node, 2, "g10 g11");
+	/* But not at the price of an unbroken switch. */
+	node.devices[0] = node.devices[3];
+	node.n = 3;
+	expect(&node, 1, "g01");
+}
+
 static void musts_are_among_the_chosen(void **state)
 {
 	struct node node = {};
@@ -136,7 +153,7 @@ static bool same_switch(const struct prefer_device *a, const struct prefer_devic
 struct table {
 	unsigned distance[N_MAX][N_MAX];
 	unsigned alike[N_MAX]; /* bits of those under the same switch, itself included */
-	unsigned musts, ready;
+	unsigned musts, ready, has_nic;
 };
 
 static void table_make(const struct node *node, struct table *t)
@@ -147,6 +164,7 @@ static void table_make(const struct node *node, struct table *t)
 
 		t->musts |= (unsigned)a->must << i;
 		t->ready |= (unsigned)a->is_ready << i;
+		t->has_nic |= (unsigned)a->has_nic << i;
 		for (size_t j = 0; j < node->n; j++) {
 			const struct prefer_device *b = &node->devices[j];
 
@@ -156,11 +174,14 @@ static void table_make(const struct node *node, struct table *t)
 	}
 }
 
-static void score_set(const struct table *t, size_t n, unsigned set, unsigned long long score[4])
+#define FIELDS 5
+
+static void score_set(const struct table *t, size_t n, unsigned set, unsigned long long score[FIELDS])
 {
 	score[0] = score[1] = 0;
 	score[2] = (unsigned)__builtin_popcount(set & ~t->ready);
 	score[3] = 1000;
+	score[4] = (unsigned)__builtin_popcount(set & ~t->has_nic);
 	for (size_t i = 0; i < n; i++) {
 		unsigned before = (1u << i) - 1, left = t->alike[i] & ~set;
 
@@ -177,9 +198,9 @@ static void score_set(const struct table *t, size_t n, unsigned set, unsigned lo
 	}
 }
 
-static int compare(const unsigned long long a[4], const unsigned long long b[4])
+static int compare(const unsigned long long a[FIELDS], const unsigned long long b[FIELDS])
 {
-	for (unsigned i = 0; i < 4; i++)
+	for (unsigned i = 0; i < FIELDS; i++)
 		if (a[i] != b[i])
 			return a[i] < b[i] ? -1 : 1;
 	return 0;
@@ -201,7 +222,7 @@ static bool stands_before(const struct node *node, unsigned a, unsigned b)
 
 static void check_best(const struct node *node, size_t size)
 {
-	unsigned long long best[4] = { ULLONG_MAX }, score[4];
+	unsigned long long best[FIELDS] = { ULLONG_MAX }, score[FIELDS];
 	unsigned mine = 0, wanted = 0;
 	size_t chosen[N_MAX];
 	struct table t;
@@ -295,6 +316,7 @@ static void up_to_sixteen_devices_the_choice_is_the_best_there_is(void **state)
 				.path = node.paths[i],
 				.numa_node = round % 2 ? (int)(random() % 3) - 1 : 0,
 				.is_ready = random() % 4 != 0,
+				.has_nic = random() % 2 != 0,
 				.must = must,
 			};
 			n_must += must;
@@ -385,6 +407,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(pods_stay_below_one_switch),
 	cmocka_unit_test(what_is_broken_already_is_taken_first),
 	cmocka_unit_test(a_device_that_must_drain_is_taken_last),
+	cmocka_unit_test(of_equal_ones_those_with_a_nic_are_taken),
 	cmocka_unit_test(musts_are_among_the_chosen),
 	cmocka_unit_test(unknown_places_are_no_error),
 	cmocka_unit_test(choices_are_as_good_as_any),

@@ -187,6 +187,28 @@ static void a_failed_write_leaves_the_old_file(void **state)
 	assert_true(pairs_save(fakefs_join(*state, "pairs.json"), p) < 0);
 }
 
+static void pairs_are_found_in_whatever_order_they_came(void **state)
+{
+	static const char *const ids[] = { "m", "c", "z", "a", "n", "b", "y" };
+	_cleanup_(pairs_freep) struct pairs *p = pairs_new("paired");
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		struct pairs_nic nic = { .rdma = "r" };
+
+		(void)snprintf(nic.pci, sizeof(nic.pci), "0000:0%zu:00.0", i);
+		assert_int_equal(pairs_add(p, ids[i], &nic), 0);
+		assert_int_equal(pairs_add(p, ids[i], NULL), -EEXIST);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+		assert_string_equal(pairs_find(p, ids[i])->gaudi, ids[i]);
+		assert_int_equal(pairs_find(p, ids[i])->nic.pci[6], '0' + i);
+		assert_true(i == 0 || strcmp(p->pair[i - 1].gaudi, p->pair[i].gaudi) < 0);
+	}
+	assert_null(pairs_find(p, "d"));
+	assert_null(pairs_find(p, ""));
+}
+
 static void impossible_names_are_not_added(void **state)
 {
 	_cleanup_(pairs_freep) struct pairs *p = sample();
@@ -216,6 +238,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(what_is_no_file_is_refused_without_waiting, setup, teardown),
 	cmocka_unit_test_setup_teardown(what_was_written_is_read_again, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_failed_write_leaves_the_old_file, setup, teardown),
+	cmocka_unit_test(pairs_are_found_in_whatever_order_they_came),
 	cmocka_unit_test(impossible_names_are_not_added),
 };
 
