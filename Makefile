@@ -32,7 +32,7 @@ ifneq ($(WERROR),0)
 override CFLAGS += -Werror
 endif
 
-.PHONY: all test demo unit kubelet model interop vm e2e fuzz bench lint images driver clean help FORCE host
+.PHONY: all test demo unit unit-sanitized unit-valgrind kubelet model interop vm e2e fuzz bench lint images driver clean help FORCE host
 all: $(PROGRAMS:%=$(O)/%) ## Programs of user space, into build/
 
 # --- compile ---------------------------------------------------------------
@@ -85,6 +85,15 @@ unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
 	$(Q)$(if $(UNIT_PICKED),,echo "make unit: no test is called '$(T)'; there are: $(notdir $(UNIT_TESTS))" >&2; exit 2)
 	$(Q)$(MAKE) --no-print-directory -j$$(nproc) SAN=$(SAN) V=$(V) $(UNIT_PICKED:%=$(O)/tests/unit/%)
 	$(Q)tests/unit/run $(O) $(UNIT_PICKED:%=$(O)/tests/unit/%)
+
+unit-sanitized: ## Unit tests with the address and undefined behaviour sanitizers (T=name)
+	$(Q)UNIT_RESULTS=build/results/$@.json $(MAKE) --no-print-directory unit SAN=address,undefined
+
+# test_memory has a malloc() of its own, which valgrind would replace; the sanitizers see that one.
+VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible
+unit-valgrind: ## Unit tests in valgrind (T=name)
+	$(Q)UNIT_RESULTS=build/results/$@.json UNIT_WRAP="$(VALGRIND)" $(MAKE) --no-print-directory unit \
+		T="$(filter-out memory,$(patsubst test_%,%,$(notdir $(UNIT_PICKED))))"
 
 $(O)/interop-peer: $(O)/obj/tests/interop/peer/peer.o $(O)/libkubelet.a $(O)/libgrpc.a $(O)/libbase.a
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_kubelet) $(LIBS_grpc)

@@ -21,6 +21,7 @@ libclang-rt-14-dev      make fuzz
 llvm                    make fuzz: names in its findings
 clang-format            make lint
 shellcheck              make lint
+valgrind                unit tests
 universal-ctags         make lint
 git                     make lint
 spin                    make model

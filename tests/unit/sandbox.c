@@ -33,7 +33,7 @@ bool sandbox_enter(void)
 
 	if (!entered)
 		entered = (unshare(CLONE_NEWNS) == 0 || enter_user_namespace()) &&
-			  mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+			  mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0;
 	return entered;
 }
 
@@ -62,12 +62,12 @@ void sandbox_remount(const char *path, const char *options)
 
 void sandbox_read_only(const char *path)
 {
-	assert_int_equal(mount(NULL, path, NULL, MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
+	assert_int_equal(mount("none", path, "none", MS_BIND | MS_REMOUNT | MS_RDONLY, NULL), 0);
 }
 
 void sandbox_bind(const char *from, const char *path, bool read_only)
 {
-	assert_int_equal(mount(from, path, NULL, MS_BIND | MS_REC, NULL), 0);
+	assert_int_equal(mount(from, path, "none", MS_BIND | MS_REC, NULL), 0);
 	if (read_only)
 		sandbox_read_only(path);
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/resource.h>
@@ -370,6 +371,8 @@ static void a_lack_of_descriptors_passes(void **state)
 	struct rlimit limit, tight;
 	int spare;
 
+	if (getenv("UNIT_WRAP"))
+		return; /* valgrind takes a connection over the limit, and drops it */
 	assert_int_equal(serve(w, 0), 0);
 	assert_int_equal(start(w, "/t.T/Echo", "a", 1, 10000), 0);
 	spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
