@@ -59,10 +59,21 @@ bool core_offers_nics(const struct core *core)
 	return false;
 }
 
+static int pair_id_compare(const void *id, const void *pair)
+{
+	return strcmp(id, ((const struct pairs_pair *)pair)->gaudi);
+}
+
 const struct pairs_nic *core_nic_of(const struct core *core, const char *id)
 {
-	const struct pairs_pair *pair = core->pairs ? pairs_find(core->pairs, id) : NULL;
+	const struct pairs *pairs = core->pairs;
+	const struct pairs_pair *pair = NULL;
 
+	if (pairs && pairs->n > 0)
+		pair = bsearch(id, pairs->pair, pairs->n, sizeof(*pair), pair_id_compare);
+	/* Those of a file that no scan has confirmed yet may be in any order. */
+	if (pairs && !pair)
+		pair = pairs_find(pairs, id);
 	return pair && pair->has_nic ? &pair->nic : NULL;
 }
 

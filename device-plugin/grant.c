@@ -32,9 +32,16 @@ const char *grant_find_env(const struct grant *grant, const char *name)
 	return NULL;
 }
 
+/* Makes room for one more, in steps that double: a request may be for hundreds of devices. */
+static void *grow(void *array, size_t n, size_t element)
+{
+	/* A power of two, or none: the room is used up. */
+	return (n & (n - 1)) == 0 ? reallocarray(array, n ? 2 * n : 1, element) : array;
+}
+
 static int add_node(struct grant *grant, const char *host, const char *container)
 {
-	struct grant_node *grown = reallocarray(grant->node, grant->n_node + 1, sizeof(*grown));
+	struct grant_node *grown = grow(grant->node, grant->n_node, sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
@@ -55,7 +62,7 @@ static bool has_node(const struct grant *grant, const char *container)
 
 static int add_cdi(struct grant *grant, char *name)
 {
-	char **grown = name ? reallocarray(grant->cdi, grant->n_cdi + 1, sizeof(*grown)) : NULL;
+	char **grown = name ? grow(grant->cdi, grant->n_cdi, sizeof(*grown)) : NULL;
 
 	if (!grown) {
 		free(name);
@@ -104,22 +111,26 @@ static int env_append(struct grant *grant, const char *name, const char *format,
 static int env_append(struct grant *grant, const char *name, const char *format, ...)
 {
 	struct grant_env *env = env_get(grant, name);
-	_cleanup_free_ char *item = NULL;
-	char *joined;
+	char item[256], *grown;
 	va_list args;
-	int r;
+	size_t n;
 
 	va_start(args, format);
-	r = vasprintf(&item, format, args);
+	n = (size_t)vsnprintf(item, sizeof(item), format, args);
 	va_end(args);
-	if (r < 0) {
-		item = NULL;
-		return -ENOMEM;
+	if (n >= sizeof(item))
+		return -ENAMETOOLONG;
+	if (env->len + n + 2 > env->size) {
+		grown = realloc(env->value, 2 * (env->len + n + 2));
+		if (!grown)
+			return -ENOMEM;
+		env->value = grown;
+		env->size = 2 * (env->len + n + 2);
 	}
-	if (asprintf(&joined, "%s%s%s", env->value ? env->value : "", env->value ? "," : "", item) < 0)
-		return -ENOMEM;
-	free(env->value);
-	env->value = joined;
+	if (env->len > 0)
+		env->value[env->len++] = ',';
+	memcpy(env->value + env->len, item, n + 1);
+	env->len += n;
 	return 0;
 }
 
@@ -168,14 +179,24 @@ static int refuse(char *why, size_t size, int error, const char *id, const char 
 	return error;
 }
 
+static int id_compare(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 static int check_ids(const char *const *ids, size_t n, char *why, size_t size)
 {
+	_cleanup_free_ const char **sorted = calloc(n + 1, sizeof(*sorted));
+
+	if (!sorted)
+		return refuse(why, size, -ENOMEM, "", strerror(ENOMEM));
 	if (n == 0)
 		return refuse(why, size, -EINVAL, "", "no device was asked for");
-	for (size_t i = 0; i < n; i++)
-		for (size_t j = 0; j < i; j++)
-			if (strcmp(ids[i], ids[j]) == 0)
-				return refuse(why, size, -EINVAL, ids[i], "asked for twice");
+	memcpy(sorted, ids, n * sizeof(*sorted));
+	qsort(sorted, n, sizeof(*sorted), id_compare);
+	for (size_t i = 1; i < n; i++)
+		if (strcmp(sorted[i - 1], sorted[i]) == 0)
+			return refuse(why, size, -EINVAL, sorted[i], "asked for twice");
 	return 0;
 }
 

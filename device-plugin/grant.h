@@ -24,6 +24,7 @@ struct grant_node {
 struct grant_env {
 	const char *name; /* constant */
 	char *value;
+	size_t len, size; /* of the value, and of its memory */
 };
 
 struct grant {

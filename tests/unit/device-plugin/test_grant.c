@@ -15,6 +15,7 @@
 #include "../fakefs.h"
 #include "../schema.h"
 #include "base/log.h"
+#include "base/loop.h"
 
 #define TREES "tests/unit/sysfs/trees/"
 #define LAB_GAUDI0 "sys/devices/pci0000:00/0000:00:03.0/0000:01:00.0/0000:02:00.0/0000:03:00.0"
@@ -191,6 +192,63 @@ static void without_links_the_plain_nodes_are_given(void **state)
 	assert_int_equal(grant_build(&f->core, &options, ids, 1, &grant, f->why, sizeof(f->why)), 0);
 	assert_node(&grant, "/dev/accel/accel1", "/dev/accel/accel1");
 	assert_node(&grant, "/dev/infiniband/uverbs1", "/dev/infiniband/uverbs1");
+}
+
+/* Too many for a recorded tree. */
+static struct inventory *many_devices(size_t n)
+{
+	struct inventory *inv = calloc(1, sizeof(*inv));
+
+	inv->n_gaudi = inv->n_nic = n;
+	inv->gaudi = calloc(n, sizeof(*inv->gaudi));
+	inv->nic = calloc(n, sizeof(*inv->nic));
+	inv->has_rdma_cm = true;
+	for (unsigned i = 0; i < n; i++) {
+		struct gaudi *gaudi = &inv->gaudi[i];
+		struct nic *nic = &inv->nic[i];
+
+		*gaudi = (struct gaudi){
+			.minor = i, .has_control = true, .has_lease = true, .state = LEASE_FREE
+		};
+		(void)snprintf(gaudi->id, sizeof(gaudi->id), "AM%08u", i);
+		(void)snprintf(gaudi->path, sizeof(gaudi->path), "devices/pci0000:%02x/0000:00:%02x.0", i / 8,
+			       i);
+		*nic = (struct nic){ .is_visible = true };
+		(void)snprintf(nic->name.pci, sizeof(nic->name.pci), "0001:%02x:00.0", i);
+		(void)snprintf(nic->name.rdma, sizeof(nic->name.rdma), "mlx5_%u", i);
+		(void)snprintf(nic->name.uverbs, sizeof(nic->name.uverbs), "uverbs%u", i);
+		(void)snprintf(nic->path, sizeof(nic->path), "devices/pci0000:%02x/0001:00:%02x.0", i / 8, i);
+	}
+	return inv;
+}
+
+#define MANY 256
+
+static void hundreds_of_devices_are_given_at_once_and_soon(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t begin_ms = loop_now_ms();
+	const char *ids[MANY];
+
+	assert_true(core_update(&f->core, many_devices(MANY), 1000) >= 0);
+	for (size_t i = 0; i < MANY; i++)
+		ids[i] = f->core.device[MANY - 1 - i].gaudi.id;
+	for (unsigned round = 0; round < 10; round++) {
+		_cleanup_(grant_done) struct grant grant = {};
+		size_t commas = 0;
+
+		assert_int_equal(grant_build(&f->core, NULL, ids, MANY, &grant, f->why, sizeof(f->why)), 0);
+		assert_int_equal(grant.n_node, MANY * 3 + 1);
+		for (const char *p = grant_find_env(&grant, "GAUDI_P2P_PAIRS"); *p; p++)
+			commas += *p == ',';
+		assert_int_equal(commas, MANY - 1);
+	}
+	/* A third of a millisecond each; this is for a busy machine with sanitizers. */
+	assert_true(loop_now_ms() - begin_ms < 5000);
+	ids[7] = ids[200];
+	assert_int_equal(grant_build(&f->core, NULL, ids, MANY, &(struct grant){}, f->why, sizeof(f->why)),
+			 -EINVAL);
+	assert_non_null(strstr(f->why, "asked for twice"));
 }
 
 static void impossible_requests_are_refused_by_name(void **state)
@@ -601,6 +659,7 @@ static const struct CMUnitTest tests[] = {
 	test(serials_are_told_and_the_second_of_a_switch_is_alone),
 	test(numbers_beyond_nine_are_whole),
 	test(without_links_the_plain_nodes_are_given),
+	test(hundreds_of_devices_are_given_at_once_and_soon),
 	test(impossible_requests_are_refused_by_name),
 	test(a_draining_device_is_given_a_lost_one_not),
 	test(links_lead_to_the_nodes_and_follow_their_numbers),
