@@ -3,8 +3,10 @@
  * The kernel's device events. They only say "look again": what is true is read
  * from sysfs, so a lost event costs time and nothing else.
  *
- * Events of accel devices reach every network namespace; those of RDMA and
- * network devices only their own. The slow rescan finds the rest.
+ * Events of accel devices, PCI functions and verbs nodes reach every network
+ * namespace (a NIC that moves gets a new node, perhaps with another number);
+ * those of RDMA devices and interfaces only their own. The slow rescan finds the
+ * rest.
  */
 #ifndef DEVICE_PLUGIN_WATCH_H
 #define DEVICE_PLUGIN_WATCH_H

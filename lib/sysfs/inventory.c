@@ -276,15 +276,19 @@ static void read_physfn(const struct sysfs_root *root, struct nic *nic)
 		(void)pci_function_of_path(path, nic->physfn);
 }
 
-/* The function's first network interface, if it has one in this namespace. */
-static void read_netdev(const struct sysfs_root *root, struct nic *nic)
+/* The function's first network interface, if it has one in this namespace. 0 or -ENOMEM. */
+static int read_netdev(const struct sysfs_root *root, struct nic *nic)
 {
 	_cleanup_(sysfs_names_done) struct sysfs_names names = {};
 	char path[SYSFS_PATH_MAX];
+	int r;
 
-	if ((size_t)snprintf(path, sizeof(path), "%s/net", nic->path) < sizeof(path) &&
-	    sysfs_list(root, path, &names) == 0 && names.n > 0 && pairs_name_is_valid(names.name[0]))
+	if ((size_t)snprintf(path, sizeof(path), "%s/net", nic->path) >= sizeof(path))
+		return 0;
+	r = sysfs_list(root, path, &names);
+	if (r == 0 && names.n > 0 && pairs_name_is_valid(names.name[0]))
 		(void)text_copy(nic->name.netdev, sizeof(nic->name.netdev), names.name[0]);
+	return r == -ENOMEM ? r : 0;
 }
 
 /* A Soft-RoCE link names its interface; the interface knows the function, perhaps through a virtio child. */
@@ -301,7 +305,8 @@ static bool locate_soft(const struct sysfs_root *root, struct nic *nic)
 }
 
 /*
- * 0: nic is filled; 1: only hidden is (Soft-RoCE in another namespace); -ENODEV: half there, or on no PCI function.
+ * 0: nic is filled; 1: only hidden is (Soft-RoCE in another namespace); -ENODEV: half there, or on no PCI function;
+ * -ENOMEM.
  */
 static int scan_uverbs(const struct sysfs_root *root, const char *name, struct nic *nic,
 		       struct hidden_uverbs *hidden)
@@ -336,11 +341,9 @@ static int scan_uverbs(const struct sysfs_root *root, const char *name, struct n
 	    sysfs_read(root, line, sizeof(line), "class/infiniband/%s/node_guid", nic->name.rdma) > 0 &&
 	    pairs_id_is_valid(line))
 		(void)text_copy(nic->name.node_guid, sizeof(nic->name.node_guid), line);
-	if (!nic->name.netdev[0])
-		read_netdev(root, nic);
 	read_numa_node(root, nic->path, &nic->numa_node);
 	read_physfn(root, nic);
-	return 0;
+	return nic->name.netdev[0] ? 0 : read_netdev(root, nic);
 }
 
 static int nic_compare(const void *a, const void *b)
@@ -408,6 +411,8 @@ static int scan_nics(const struct sysfs_root *root, struct inventory *inv)
 		struct nic nic = {}, *added;
 
 		r = scan_uverbs(root, names.name[i], &nic, &hidden);
+		if (r == -ENOMEM)
+			return r;
 		if (r == 0) {
 			added = array_grow((void **)&inv->nic, &inv->n_nic, sizeof(*added));
 			if (!added)
