@@ -48,8 +48,8 @@ struct registrar {
 	struct stat kubelet; /* its socket when we registered */
 	char socket[SOCKET_PATH_MAX];
 	unsigned sequence;
-	bool said_waiting; /* each said once per absence */
-	bool said_failure;
+	bool said_waiting;	/* said once per absence, and a failure once as long as it is the same */
+	char said_failure[160]; /* "": none */
 };
 
 static const char *folder(const struct registrar *registrar)
@@ -90,12 +90,24 @@ static void begin_soon(struct registrar *registrar)
 	loop_timer_set(registrar->timer, 0);
 }
 
+static bool is_news(struct registrar *registrar, const char *failure)
+{
+	char text[sizeof(registrar->said_failure)];
+
+	(void)snprintf(text, sizeof(text), "%s", failure);
+	if (strcmp(text, registrar->said_failure) == 0)
+		return false;
+	strcpy(registrar->said_failure, text);
+	return true;
+}
+
 static void fail_and_retry(struct registrar *registrar, int r, const char *text)
 {
-	if (!registrar->said_failure)
+	if (!text)
+		text = strerror(-r);
+	if (is_news(registrar, text))
 		log_warning("%s: cannot register with the kubelet (%s), trying again: %s",
-			    registrar->options.resource, folder(registrar), text ? text : strerror(-r));
-	registrar->said_failure = true;
+			    registrar->options.resource, folder(registrar), text);
 	stop(registrar);
 	begin_later(registrar);
 }
@@ -115,7 +127,8 @@ static void registered(struct registrar *registrar)
 	log_info("%s: registered with the kubelet (%s)", registrar->options.resource, registrar->socket);
 	registrar->state = STATE_REGISTERED;
 	registrar->way_is_proven = true;
-	registrar->said_waiting = registrar->said_failure = false;
+	registrar->said_waiting = false;
+	registrar->said_failure[0] = '\0';
 }
 
 /* --- serving --------------------------------------------------------------- */
@@ -154,10 +167,11 @@ static void on_notified(bool ok, const char *error, void *data)
 		registered(registrar);
 		return;
 	}
-	if (!registrar->said_failure)
+	if (!error[0])
+		error = "no reason given";
+	if (is_news(registrar, error))
 		log_warning("%s: the kubelet does not register %s: %s", registrar->options.resource,
-			    registrar->socket, error[0] ? error : "no reason given");
-	registrar->said_failure = true;
+			    registrar->socket, error);
 }
 
 static int serve(struct registrar *registrar, const char *name)

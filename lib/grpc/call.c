@@ -122,6 +122,7 @@ static int submit_trailers_only(struct grpc_call *call, const char *http_status)
 	const nghttp2_nv headers[] = {
 		grpc_header(":status", http_status, 3),
 		grpc_header("content-type", CONTENT_TYPE, strlen(CONTENT_TYPE)),
+		grpc_header("grpc-accept-encoding", "identity", 8), /* for who sent something compressed */
 		grpc_header("grpc-status", number, (size_t)n),
 		grpc_header("grpc-message", call->text ? call->text : "",
 			    call->text ? strlen(call->text) : 0),

@@ -22,6 +22,9 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
 	if (strcmp((const char *)name, "grpc-message") == 0)
 		(void)snprintf(a->grpc_message, sizeof(a->grpc_message), "%.*s", (int)len,
 			       (const char *)value);
+	if (strcmp((const char *)name, "grpc-accept-encoding") == 0)
+		(void)snprintf(a->accept_encoding, sizeof(a->accept_encoding), "%.*s", (int)len,
+			       (const char *)value);
 	return 0;
 }
 

@@ -13,6 +13,7 @@ struct h2_answer {
 	char status[8];
 	char grpc_status[8];
 	char grpc_message[128];
+	char accept_encoding[16];
 	size_t n_data;
 	bool closed;
 	unsigned n_closed;

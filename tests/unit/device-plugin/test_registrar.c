@@ -3,6 +3,7 @@
 #include "../unit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -354,6 +355,62 @@ static void register_does_nothing_else(void **state)
 	assert_false(exists(f, GAUDI_SOCKET));
 }
 
+static unsigned count_lines(const char *text, const char *part)
+{
+	unsigned n = 0;
+
+	for (const char *p = text; (p = strstr(p, part)); p++)
+		n++;
+	return n;
+}
+
+/* What is printed to standard error from now on goes into the file "log". Returns what to give to end_log(). */
+static int begin_log(struct fixture *f)
+{
+	_cleanup_close_ int fd = -EBADF;
+	int saved = dup(STDERR_FILENO);
+
+	fakefs_put(f->fs, "log", "");
+	fd = open(fakefs_join(f->fs, "log"), O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_true(fd >= 0);
+	(void)dup2(fd, STDERR_FILENO);
+	log_init("test", LOG_LEVEL_WARNING, LOG_TEXT);
+	return saved;
+}
+
+static const char *end_log(struct fixture *f, int saved)
+{
+	(void)dup2(saved, STDERR_FILENO);
+	(void)close(saved);
+	return fakefs_get(f->fs, "log");
+}
+
+static void each_reason_of_a_failure_is_said_once(void **state)
+{
+	struct fixture *f = *state;
+	const char *log;
+	int saved;
+
+	start_kubelet(f, KUBELET_DIR);
+	fake_kubelet_refuse(f->kubelet, GRPC_UNAVAILABLE, "not today");
+	saved = begin_log(f);
+	start_daemon(f, REGISTRATION_REGISTER);
+	run_for(f, 500);
+	fake_kubelet_refuse(f->kubelet, GRPC_UNKNOWN, "no such resource");
+	run_for(f, 1500);
+	log = end_log(f, saved);
+	assert_int_equal(count_lines(log, "not today"), 1);
+	assert_int_equal(count_lines(log, "no such resource"), 1);
+	/* The same again, when it was well in between. */
+	fake_kubelet_refuse(f->kubelet, GRPC_OK, NULL);
+	WAIT_FOR(f, daemon_is_registered(f->daemon) && listed(f, GAUDI0));
+	saved = begin_log(f);
+	fake_kubelet_refuse(f->kubelet, GRPC_UNKNOWN, "no such resource");
+	fake_kubelet_stop_watching(f->kubelet);
+	run_for(f, 500);
+	assert_int_equal(count_lines(end_log(f, saved), "no such resource"), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 static const struct CMUnitTest tests[] = {
@@ -370,6 +427,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(automatic_registers_where_there_is_a_folder_for_it),
 	TEST(automatic_is_found_where_there_is_only_the_registry),
 	TEST(register_does_nothing_else),
+	TEST(each_reason_of_a_failure_is_said_once),
 };
 
 UNIT_MAIN(tests)

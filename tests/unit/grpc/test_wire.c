@@ -246,6 +246,7 @@ static void bodies_that_are_not_one_message_are_refused(void **state)
 		assert_int_equal(seen.n_calls, 0);
 		assert_string_equal(answer.status, "200");
 		assert_string_equal(answer.grpc_status, cases[i].grpc_status);
+		assert_string_equal(answer.accept_encoding, "identity");
 		assert_int_equal(answer.n_data, 0);
 	}
 }
