@@ -113,6 +113,8 @@ int config_read(struct options_parser *parser, const char *path)
 		return options_wrong(parser, "%s: cannot read the configuration: %s", path, strerror(-r));
 	/* A key that is there twice has two values, and nobody knows which one is meant. */
 	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+	if (!root && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
+		return options_wrong(parser, "%s: out of memory", path);
 	if (!root)
 		return options_wrong(parser, "%s: line %d, column %d: %s", path, error.line, error.column,
 				     error.text);

@@ -75,8 +75,8 @@ static const char help_text[] =
 	"  -h, --help            this text\n"
 	"      --version         the version\n"
 	"\n"
-	"Exit status: 0 ended by SIGTERM or SIGINT; 1 something failed, the last log line\n"
-	"says what; 2 an option is wrong.\n";
+	"Exit status: 0 done, or ended by SIGTERM or SIGINT; 1 something failed, the last\n"
+	"log line says what; 2 an option is wrong.\n";
 
 void options_help(FILE *out)
 {
