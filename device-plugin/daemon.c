@@ -2,6 +2,7 @@
 #include "daemon.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -194,6 +195,8 @@ void daemon_scan(struct daemon *daemon)
 	int r = inventory_scan(&daemon->sysfs, &inv);
 
 	act(daemon, r, inv, true);
+	/* A scan leaves behind as much again as what is kept of it. */
+	(void)malloc_trim(0);
 }
 
 /* The devices are the same and stay where they are; only states may differ. */
