@@ -219,9 +219,9 @@ func theirs(b *testing.B, m *machine) subject {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		b.Fatal(err)
 	}
-	s := subject{program: os.Getenv("DEVICE_PLUGIN_PEER"), options: []string{strconv.Itoa(m.n), dir}}
+	s := subject{program: os.Getenv("DEVICE_PLUGIN_PEER"), options: []string{m.path("sys"), dir}}
 	for i := 0; i < m.n; i++ {
-		s.ids = append(s.ids, fmt.Sprintf("device-%d", i))
+		s.ids = append(s.ids, id(i))
 	}
 	s.change = func(healthy bool) time.Time {
 		state := map[bool]string{true: "free", false: "lost"}[healthy]

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // The peer of our device plugin in `make bench`: a Go plugin on
-// device-plugin-manager, which AMD's GPU plugin is built on too. It discovers
-// nothing: it is told how many devices there are, and a file says whether the
-// first one is healthy. So it costs less than any Go plugin in real use.
+// device-plugin-manager, which AMD's GPU plugin is built on too, that does as
+// little as a plugin can. It reads of each Gaudi and each NIC in sysfs, once and
+// in the plainest way, what a plugin has to know; it pairs nothing, keeps
+// nothing, and prefers nothing. One file tells it which device is not healthy.
 //
-//	device-plugin-peer N STATE_DIR
+//	device-plugin-peer SYSFS STATE_DIR
 //
-// Resource bench.test/device, devices device-0 to device-(N-1). A change in
-// STATE_DIR makes it read STATE_DIR/state again: "free" is healthy.
+// Resource bench.test/device; the id of a device is its PCI address. A change in
+// STATE_DIR makes it read STATE_DIR/state again: if that is not "free", the
+// first device is unhealthy.
 package main
 
 import (
@@ -25,9 +27,66 @@ import (
 	dp "k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1"
 )
 
+type device struct {
+	id, number, state string
+	numa              int64
+}
+
 type lister struct {
-	n   int
-	dir string
+	device []device
+	number map[string]string // of a device id
+	nics   int
+	dir    string
+}
+
+func attribute(path ...string) string {
+	text, _ := os.ReadFile(filepath.Join(path...))
+	return strings.TrimSpace(string(text))
+}
+
+// discover reads sysfs.
+func (l *lister) discover(sysfs string) error {
+	class := filepath.Join(sysfs, "class/accel")
+	entries, err := os.ReadDir(class)
+	if err != nil {
+		return err
+	}
+	l.number = map[string]string{}
+	for _, entry := range entries {
+		number := strings.TrimPrefix(entry.Name(), "accel")
+		if _, err := strconv.Atoi(number); err != nil {
+			continue
+		}
+		// The class entry leads to ADDRESS/accel/accelN.
+		link, err := os.Readlink(filepath.Join(class, entry.Name()))
+		if err != nil {
+			return err
+		}
+		dir := filepath.Join(class, filepath.Dir(filepath.Dir(link)))
+		driver, err := os.Readlink(filepath.Join(dir, "driver"))
+		if err != nil || filepath.Base(driver) != "gaudi_p2p" {
+			continue
+		}
+		numa, _ := strconv.ParseInt(attribute(dir, "numa_node"), 10, 64)
+		d := device{id: filepath.Base(dir), number: number, state: attribute(dir, "state"), numa: numa}
+		_ = attribute(dir, "module_id")
+		l.device = append(l.device, d)
+		l.number[d.id] = number
+	}
+	class = filepath.Join(sysfs, "class/infiniband_verbs")
+	if entries, err = os.ReadDir(class); err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		link, err := os.Readlink(filepath.Join(class, entry.Name()))
+		if err != nil {
+			return err
+		}
+		if attribute(class, entry.Name(), "ibdev") != "" && attribute(class, filepath.Dir(filepath.Dir(link)), "numa_node") != "" {
+			l.nics++
+		}
+	}
+	return nil
 }
 
 func (l *lister) GetResourceNamespace() string              { return "bench.test" }
@@ -40,10 +99,10 @@ type plugin struct {
 }
 
 func (p *plugin) devices() []*dp.Device {
-	list := make([]*dp.Device, 0, p.n)
-	for i := 0; i < p.n; i++ {
-		list = append(list, &dp.Device{ID: fmt.Sprintf("device-%d", i), Health: dp.Healthy,
-			Topology: &dp.TopologyInfo{Nodes: []*dp.NUMANode{{ID: int64(i % 2)}}}})
+	list := make([]*dp.Device, 0, len(p.device))
+	for _, d := range p.device {
+		list = append(list, &dp.Device{ID: d.id, Health: dp.Healthy,
+			Topology: &dp.TopologyInfo{Nodes: []*dp.NUMANode{{ID: d.numa}}}})
 	}
 	if text, err := os.ReadFile(filepath.Join(p.dir, "state")); err == nil && strings.TrimSpace(string(text)) != "free" {
 		list[0].Health = dp.Unhealthy
@@ -88,7 +147,7 @@ func (p *plugin) Allocate(_ context.Context, r *dp.AllocateRequest) (*dp.Allocat
 		container := &dp.ContainerAllocateResponse{Envs: map[string]string{}}
 		var numbers []string
 		for _, id := range request.DevicesIds {
-			number, found := strings.CutPrefix(id, "device-")
+			number, found := p.number[id]
 			if !found {
 				return nil, errors.New("no device " + id)
 			}
@@ -112,14 +171,13 @@ func (p *plugin) PreStartContainer(context.Context, *dp.PreStartContainerRequest
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: device-plugin-peer N STATE_DIR")
+		fmt.Fprintln(os.Stderr, "usage: device-plugin-peer SYSFS STATE_DIR")
 		os.Exit(2)
 	}
-	n, err := strconv.Atoi(os.Args[1])
-	if err != nil {
+	l := &lister{dir: os.Args[2]}
+	if err := l.discover(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+		os.Exit(1)
 	}
-	dir := os.Args[2]
-	dpm.NewManager(&lister{n: n, dir: dir}).Run()
+	dpm.NewManager(l).Run()
 }
