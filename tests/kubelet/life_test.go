@@ -36,10 +36,15 @@ type durations []time.Duration
 
 func (d durations) check(t *testing.T, what string) {
 	t.Helper()
+	d.checkWithin(t, what, wrongLimit)
+}
+
+func (d durations) checkWithin(t *testing.T, what string, limit time.Duration) {
+	t.Helper()
 	sort.Slice(d, func(i, j int) bool { return d[i] < d[j] })
 	median, worst := d[len(d)/2], d[len(d)-1]
 	t.Logf("%s: %v in the middle, %v at worst, of %d", what, median.Round(time.Millisecond/10), worst.Round(time.Millisecond/10), len(d))
-	if median > wrongLimit || worst > rareLimit {
+	if median > limit || worst > limit+rareLimit {
 		t.Errorf("%s takes too long", what)
 	}
 }

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Registration by the kubelet's own plugin watcher, which looks once a second.
+// Registration by the kubelet's plugin watcher.
 
 package kubelet
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 )
+
+// The kubelet's watcher looks once a second, and after a failure waits longer.
+const watcherLimit = 5 * time.Second
 
 func newWatchingKubelet(t *testing.T, m *machine) *kubelet {
 	k := newKubelet(t, m.kubeletDir())
@@ -17,107 +21,109 @@ func newWatchingKubelet(t *testing.T, m *machine) *kubelet {
 	return k
 }
 
-func (k *kubelet) registrySockets() []string {
-	found, _ := filepath.Glob(filepath.Join(k.registry, "*"))
+func (k *kubelet) offers() []string {
+	found, _ := filepath.Glob(filepath.Join(k.registry, "gaudi-p2p-*.sock"))
 	return found
 }
 
-func checkOnlyWatched(t *testing.T, k *kubelet, n int) {
-	t.Helper()
-	if sockets := k.sockets(); len(sockets) != 0 {
-		t.Errorf("registered in the other way too: %v", sockets)
-	}
-	if sockets := k.registrySockets(); len(sockets) != n {
-		t.Errorf("%d sockets to be found, not %d: %v", len(sockets), n, sockets)
-	}
-}
-
-func TestPluginWatcherRestarts(t *testing.T) {
+func TestWatcherRegistersAfterKubeletRestarts(t *testing.T) {
 	m := newMachine(t, 8)
 	k := newWatchingKubelet(t, m)
-	p := m.startPlugin("--registration=watcher")
+	p := m.startPlugin("--registration=watcher") // before the kubelet has made the folder
 	k.start()
 	k.await(gaudi, all(8))
 	stays := pod("stays", gaudi, 2)
 	runPod(t, m, k, stays)
-	socket, err := os.Stat(k.registrySockets()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	ids := fmt.Sprint(k.devicesOf(stays))
 	var took durations
 	for i := 0; i < 10; i++ {
 		k.restart()
 		took = append(took, k.await(gaudi, all(8)))
-		comes := pod("comes", gaudi, 6)
+		if got := fmt.Sprint(k.devicesOf(stays)); got != ids {
+			t.Fatalf("restart %d: the running pod has %v, it had %v", i, got, ids)
+		}
+		comes := pod(fmt.Sprintf("comes-%d", i), gaudi, 6)
 		runPod(t, m, k, comes)
 		k.remove(comes)
 	}
-	took.check(t, "being found again by a kubelet that started")
-	checkOnlyWatched(t, k, 1)
-	if now, err := os.Stat(k.registrySockets()[0]); err != nil || !os.SameFile(socket, now) {
-		t.Errorf("the socket was made anew, or is gone (%v)", err)
+	took.checkWithin(t, "being found after a kubelet's start", watcherLimit)
+	if !p.lives() || len(k.offers()) != 1 {
+		t.Errorf("the plugin lives: %v, sockets: %v", p.lives(), k.offers())
 	}
-	if !p.lives() {
-		t.Error("the plugin ended")
+	if len(k.sockets()) != 0 {
+		t.Errorf("sockets for the other way: %v", k.sockets())
 	}
 }
 
-func TestPluginWatcherFindsBothResources(t *testing.T) {
-	m := newMachine(t, 4)
-	k := newWatchingKubelet(t, m)
-	k.start()
-	m.startPlugin("--registration=watcher", "--pairing=separate")
-	k.await(gaudi, all(4))
-	k.await("habana.ai/rdma", all(4))
-	checkOnlyWatched(t, k, 2)
-}
-
-// The plugin is killed, updated, its socket is deleted, all under a kubelet that lives on.
-func TestPluginWatcherFindsSuccessors(t *testing.T) {
+func TestWatcherFindsAPluginThatWasKilled(t *testing.T) {
 	m := newMachine(t, 8)
 	k := newWatchingKubelet(t, m)
 	k.start()
 	p := m.startPlugin("--registration=watcher")
 	k.await(gaudi, all(8))
+	var took durations
 	for i := 0; i < 5; i++ {
 		p.kill()
 		k.await(gaudi, count{8, 0})
+		begin := time.Now()
 		p = m.startPlugin("--registration=watcher")
 		k.await(gaudi, all(8))
+		took = append(took, time.Since(begin))
 	}
-	p.terminate()
-	checkOnlyWatched(t, k, 0)
-	k.await(gaudi, count{8, 0})
-	p = m.startPlugin("--registration=watcher")
-	k.await(gaudi, all(8))
-	for i := 0; i < 3; i++ {
-		p.says(t, "registered with the kubelet", i+1)
-		os.Remove(k.registrySockets()[0])
-		p.says(t, "registered with the kubelet", i+2)
-		k.await(gaudi, all(8))
-	}
+	took.checkWithin(t, "being found after the plugin's own start", watcherLimit)
 	runPod(t, m, k, pod("all", gaudi, 8))
-	// And it stays so: nothing is made anew while all is well.
-	seen := k.watch(gaudi)
-	time.Sleep(5 * time.Second)
-	if counts := seen(); len(counts) != 1 || counts[0] != all(8) {
-		t.Errorf("the capacity was %v meanwhile", counts)
-	}
+	await(t, "the dead ones' sockets to be gone", func() (bool, string) {
+		return len(k.offers()) == 1, fmt.Sprint(k.offers())
+	})
 }
 
-// Where the pod mounts only the plugin watcher's folder, that is the way.
-func TestAutomaticRegistration(t *testing.T) {
-	m := newMachine(t, 2)
+// The socket has one name for all, so a new plugin waits until the old one
+// goes: the node keeps its capacity, and what is healthy comes back.
+func TestWatcherUpgradeKeepsCapacity(t *testing.T) {
+	m := newMachine(t, 8)
 	k := newWatchingKubelet(t, m)
-	p := m.startPlugin("--kubelet-dir=" + m.path("not-mounted"))
 	k.start()
-	k.await(gaudi, all(2))
-	checkOnlyWatched(t, k, 1)
-	p.terminate()
-	k.await(gaudi, count{2, 0})
-	m.startPlugin()
-	k.await(gaudi, all(2))
-	if len(k.sockets()) != 1 || len(k.registrySockets()) != 0 {
-		t.Errorf("sockets: %v and %v", k.sockets(), k.registrySockets())
+	old := m.startPlugin("--registration=watcher")
+	k.await(gaudi, all(8))
+	seen := k.watch(gaudi)
+	var took durations
+	for i := 0; i < 3; i++ {
+		next := m.startPlugin("--registration=watcher")
+		next.says(t, "another plugin serves there", 1)
+		old.terminate()
+		begin := time.Now()
+		next.says(t, "registered with the kubelet", 1)
+		k.await(gaudi, all(8))
+		took = append(took, time.Since(begin))
+		after := pod(fmt.Sprintf("after-%d", i), gaudi, 8)
+		runPod(t, m, k, after)
+		k.remove(after)
+		old = next
 	}
+	for _, c := range seen() {
+		if c.capacity != 8 {
+			t.Errorf("the kubelet counted %v", c)
+		}
+	}
+	took.checkWithin(t, "being found after the old plugin's end", watcherLimit)
+}
+
+func TestAutoRegistersWhereTheFolderIs(t *testing.T) {
+	m := newMachine(t, 8)
+	k := newWatchingKubelet(t, m)
+	k.start()
+	p := m.startPlugin() // both are there: the faster way, and only that
+	k.await(gaudi, all(8))
+	if len(k.offers()) != 0 || len(k.sockets()) != 1 {
+		t.Errorf("sockets %v and %v", k.sockets(), k.offers())
+	}
+	p.terminate()
+	k.shutDown()
+	// A pod that mounts only the registry.
+	m.startPlugin("--kubelet-dir=" + m.path("none"))
+	if err := os.RemoveAll(k.dir); err != nil {
+		t.Fatal(err)
+	}
+	k.start()
+	k.await(gaudi, all(8))
 }
