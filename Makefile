@@ -89,11 +89,12 @@ unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
 unit-sanitized: ## Unit tests with the address and undefined behaviour sanitizers (T=name)
 	$(Q)UNIT_RESULTS=build/results/$@.json $(MAKE) --no-print-directory unit SAN=address,undefined
 
-# test_memory has a malloc() of its own, which valgrind would replace; the sanitizers see that one.
+# Tests with failalloc have a malloc() of their own, which valgrind would replace; the sanitizers see those.
+UNIT_STARVED = $(patsubst tests/unit/%.c,%,$(shell grep -l 'failalloc.h' tests/unit/*/test_*.c))
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible
 unit-valgrind: ## Unit tests in valgrind (T=name)
 	$(Q)UNIT_RESULTS=build/results/$@.json UNIT_WRAP="$(VALGRIND)" $(MAKE) --no-print-directory unit \
-		T="$(filter-out memory,$(patsubst test_%,%,$(notdir $(UNIT_PICKED))))"
+		T="$(patsubst test_%,%,$(notdir $(filter-out $(UNIT_STARVED),$(UNIT_PICKED))))"
 
 $(O)/interop-peer: $(O)/obj/tests/interop/peer/peer.o $(O)/libkubelet.a $(O)/libgrpc.a $(O)/libbase.a
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_kubelet) $(LIBS_grpc)
