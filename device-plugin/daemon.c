@@ -427,9 +427,12 @@ int daemon_new(struct loop *loop, const struct options *options, struct daemon *
 	init_services(daemon);
 	cdi_init(&daemon->gaudi_cdi, CDI_GAUDIS, options->cdi_dir, options->resource_gaudi);
 	cdi_init(&daemon->nic_cdi, CDI_NICS, options->cdi_dir, options->resource_nic);
-	cdi_sweep((const struct cdi *[]){ &daemon->gaudi_cdi, &daemon->nic_cdi }, 2);
 	(void)snprintf(daemon->pairs_path, sizeof(daemon->pairs_path), "%s/%s", options->state_dir,
 		       PAIRS_FILE);
+	fileio_remove_leftovers(AT_FDCWD, daemon->pairs_path);
+	fileio_remove_leftovers(AT_FDCWD, daemon->gaudi_cdi.path);
+	fileio_remove_leftovers(AT_FDCWD, daemon->nic_cdi.path);
+	cdi_sweep((const struct cdi *[]){ &daemon->gaudi_cdi, &daemon->nic_cdi }, 2);
 	r = open_sysfs(options, &daemon->sysfs);
 	if (r < 0)
 		return r;

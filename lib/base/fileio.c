@@ -196,6 +196,27 @@ int fileio_write_atomic(int dirfd, const char *path, const void *data, size_t le
 	return RET_NERRNO(fsync(parent));
 }
 
+void fileio_remove_leftovers(int dirfd, const char *path)
+{
+	_cleanup_close_ int parent = -EBADF;
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	const char *base;
+
+	parent = open_parent(dirfd, path, &base);
+	if (parent < 0 || fileio_opendir(parent, ".", &dir) < 0)
+		return;
+	while ((entry = readdir(dir))) {
+		const char *name = entry->d_name;
+		size_t n = strlen(base);
+
+		/* ".BASE." and 16 digits. */
+		if (strlen(name) == n + 18 && name[0] == '.' && strncmp(name + 1, base, n) == 0 &&
+		    name[n + 1] == '.' && strspn(name + n + 2, "0123456789abcdef") == 16)
+			(void)unlinkat(parent, name, 0);
+	}
+}
+
 int fileio_mkdirs(int dirfd, const char *path, mode_t mode)
 {
 	_cleanup_free_ char *copy = strdup(path);

@@ -43,6 +43,13 @@ int fileio_read(int dirfd, const char *path, size_t max, char **ret, size_t *ret
  */
 int fileio_write_atomic(int dirfd, const char *path, const void *data, size_t len, mode_t mode);
 
+/*
+ * Removes the temporary files that writers of path left who were killed while
+ * they wrote. Only for a path that one process writes: it takes them from a living
+ * writer too. What cannot be removed stays.
+ */
+void fileio_remove_leftovers(int dirfd, const char *path);
+
 /* Writes all of it, over short writes and EINTR. 0 or -errno. */
 int fileio_write_all(int fd, const void *data, size_t len);
 

@@ -157,6 +157,26 @@ static void recorded_trees_are_made_from_text(void **state)
 	assert_int_equal(count_entries(fs, "empty"), 0);
 }
 
+static void leftovers_of_a_killed_writer_are_removed_and_nothing_else(void **state)
+{
+	static const char *const kept[] = { "d/a.json",
+					    "d/.a.json.0123456789abcde",
+					    "d/.a.json.0123456789abcdeg",
+					    "d/.b.json.0123456789abcdef",
+					    "d/a.json.0123456789abcdef",
+					    "d/.a.jsonx0123456789abcdef" };
+	struct fakefs *fs = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		fakefs_put(fs, kept[i], "x");
+	fakefs_put(fs, "d/.a.json.0123456789abcdef", "half");
+	fileio_remove_leftovers(fakefs_root(fs), "d/a.json");
+	assert_int_equal(faccessat(fakefs_root(fs), "d/.a.json.0123456789abcdef", F_OK, 0), -1);
+	for (size_t i = 0; i < ARRAY_SIZE(kept); i++)
+		assert_int_equal(faccessat(fakefs_root(fs), kept[i], F_OK, 0), 0);
+	fileio_remove_leftovers(fakefs_root(fs), "nowhere/a.json");
+}
+
 /* --- log -------------------------------------------------------------------- */
 
 /* What is logged, in a file in place of standard error. */
@@ -256,6 +276,7 @@ static const struct CMUnitTest tests[] = {
 	test(a_failed_atomic_write_leaves_everything_as_it_was),
 	test(directories_are_made_on_the_way),
 	test(recorded_trees_are_made_from_text),
+	test(leftovers_of_a_killed_writer_are_removed_and_nothing_else),
 	test(log_lines_are_one_per_event),
 	test(json_log_lines_are_escaped),
 	test(fields_are_for_readers_of_json),

@@ -324,6 +324,17 @@ static void directories_that_go_away_come_back(void **state)
 	assert_allocates(f, LINKED, 1);
 }
 
+static void what_a_killed_plugin_left_half_written_goes(void **state)
+{
+	struct fixture *f = *state;
+
+	fakefs_put(f->fs, STATE "/.pairs.json.0123456789abcdef", "{");
+	fakefs_put(f->fs, CDI "/.gaudi-p2p-habana.ai-gaudi.json.0123456789abcdef", "{");
+	start_daemon(f);
+	assert_false(exists(f, STATE "/.pairs.json.0123456789abcdef"));
+	assert_false(exists(f, CDI "/.gaudi-p2p-habana.ai-gaudi.json.0123456789abcdef"));
+}
+
 static void without_a_dev_it_gives_plain_nodes_until_there_is_one(void **state)
 {
 	struct fixture *f = *state;
@@ -368,6 +379,7 @@ static const struct CMUnitTest tests[] = {
 	test(it_registers_when_the_kubelets_directory_can_be_written),
 	test(missing_directories_are_made),
 	test(directories_that_go_away_come_back),
+	test(what_a_killed_plugin_left_half_written_goes),
 	test(without_a_dev_it_gives_plain_nodes_until_there_is_one),
 	test(something_in_the_way_is_named),
 };
