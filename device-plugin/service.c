@@ -396,10 +396,13 @@ static void on_pre_start(struct grpc_call *call, const V1beta1__PreStartContaine
 	struct service *service = data;
 	struct wait *wait;
 	int64_t left_ms;
+	char reason[SYSFS_LINE_MAX + 128] = "";
 
 	rescan(service);
 	if (try_answer(service, call, request->devices_ids, request->n_devices_ids))
 		return;
+	(void)all_ready(service, request->devices_ids, request->n_devices_ids, reason, sizeof(reason));
+	log_info("container waits: %s", reason);
 	wait = wait_new(service, request->devices_ids, request->n_devices_ids);
 	if (!wait) {
 		grpc_call_fail(call, GRPC_RESOURCE_EXHAUSTED, "out of memory");
