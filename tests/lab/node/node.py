@@ -13,7 +13,7 @@ build/lab/node/node.env.
 
 Topology: two PCIe switches, each with one Gaudi (512 MiB, card_file(i) is its
 memory on this machine) and one NIC (netdev rocei, Soft-RoCE link rxei); the two
-NICs reach each other. Cards are filled with garbage before the first boot.
+NICs reach each other. Two CPUs and two NUMA nodes. Cards are filled with garbage before the first boot.
 
 The kubelet runs without a cluster: a pod is a manifest in a folder. It calls
 the pod NAME-gaudi-node; here pods go by the name of their manifest. Everything
@@ -156,6 +156,11 @@ class Node(Guest):
                 '-netdev', 'user,id=mgmt,hostfwd=tcp:127.0.0.1:%d-:22,hostfwd=tcp:127.0.0.1:%d-:10255' % (
                     self._ssh_port, self._http_port),
                 '-device', 'virtio-net-pci,netdev=mgmt,mac=' + MAC % 'ff']
+        # Two NUMA nodes, so that the kubelet's topology manager has something to decide.
+        half = int(self._memory[:-1]) * 512
+        for i in range(2):
+            args += ['-object', 'memory-backend-ram,id=ram%d,size=%dM' % (i, half),
+                     '-numa', 'node,nodeid=%d,cpus=%d,memdev=ram%d' % (i, i, i)]
         for i in range(CARDS):
             args += ['-device', 'pcie-root-port,id=root%d,bus=pcie.0,chassis=%d,slot=%d' % (i, 10 + i, 10 + i),
                      '-device', 'x3130-upstream,id=switch%d,bus=root%d' % (i, i)]
