@@ -187,6 +187,8 @@ static void act(struct daemon *daemon, int r, struct inventory *inv, bool is_who
 			pods_check(daemon->pods);
 	}
 	set_timer(daemon, now_ms);
+	/* The former inventory is as much again as the one that is kept. */
+	(void)malloc_trim(0);
 }
 
 void daemon_scan(struct daemon *daemon)
@@ -195,8 +197,6 @@ void daemon_scan(struct daemon *daemon)
 	int r = inventory_scan(&daemon->sysfs, &inv);
 
 	act(daemon, r, inv, true);
-	/* A scan leaves behind as much again as what is kept of it. */
-	(void)malloc_trim(0);
 }
 
 /* The devices are the same and stay where they are; only states may differ. */
