@@ -98,8 +98,8 @@ static int gaudi_export_admits(struct gaudi_export *exp, struct dma_buf_attachme
 	if (!dma_buf_attach_revocable(attach) && !READ_ONCE(gaudi_hold_nonrevocable))
 		return -EOPNOTSUPP;
 	/*
-	 * Others, such as software RDMA, may attach for vmap; map will fail for them. What vmap cannot do is refused here,
-	 * for a failing vmap leaves a splat.
+	 * Others, such as software RDMA, may attach for vmap; map will fail for them. What vmap cannot do is refused
+	 * here, for a failing vmap leaves a splat.
 	 */
 	if (!dev_is_pci(attach->dev))
 		return gdev->pdev && exp->nr_ranges > 1 && !IS_ENABLED(CONFIG_VMAP_PFN) ? -EOPNOTSUPP : 0;

@@ -100,6 +100,8 @@ TEST(peer_attaches_many_times_and_lets_go_at_once)
 	uint8_t *memory;
 	int dmabuf = udmabuf_make(16384, &memory), peer = peer_open();
 
+	/* CONFIG_DMA_API_DEBUG counts no further, and these are pages of the exporter that everybody may map. */
+	host_allow_log("DMA-API: exceeded 7 overlapping|WARNING: .*add_dma_entry|Modules linked in:");
 	CHECK_EQ(peer_attach_many(peer, dmabuf, EDU_PEER_FENCE, 0, EDU_PEER_ATTACHMENTS + 1), -EINVAL);
 	CHECK_EQ(peer_attach_many(peer, dmabuf, EDU_PEER_FENCE, 0, 100), 0);
 	CHECK_EQ(peer_map(peer), 0);
