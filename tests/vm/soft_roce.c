@@ -653,7 +653,6 @@ EACH_EVENT(soft_roce_traffic, "emulated=1", .seconds = 90, .initial_netns = true
 	make_traffic(&a, &b);
 	event->happen(card);
 	CHECK_EQ(side_wait(&side_b), IBV_WC_REM_ACCESS_ERR);
-	CHECK(side_b.ret[0] > 0);
 	CHECK_EQ(CALL(&side_a, do_reg, a.buffer, OFFSET, LENGTH, IOVA, ALL), -ENODEV);
 	/* The dead region keeps nobody waiting. */
 	if (event->undo)
