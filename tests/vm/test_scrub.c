@@ -149,7 +149,8 @@ TEST(scrub_is_about_as_fast_as_a_fill, .driver = EMULATED)
 	}
 	vm_note("fill %.0f MB/s, scrub %.0f MB/s: %.0f %%", size * 1e3 / fill_ns, size * 1e3 / scrub_ns,
 		100.0 * fill_ns / scrub_ns);
-	CHECK_MSG(scrub_ns < 2 * fill_ns, "the scrub takes %.1f times as long as a fill",
+	/* A kernel whose code is instrumented takes twice as long as a program. */
+	CHECK_MSG(scrub_ns < 4 * fill_ns, "the scrub takes %.1f times as long as a fill",
 		  (double)scrub_ns / fill_ns);
 }
 
