@@ -41,7 +41,10 @@ def clear(node):
 
 
 def start(node, name, gaudis=1, **more):
-    """A running pod with so many Gaudis; returns their ids."""
+    """A running pod with so many Gaudis; returns their ids.
+
+    Each has a name of its own: the UID of a static pod comes from its manifest, and to the kubelet one that is
+    made again is for a while the one that has just ended."""
     node.apply_pod(pod(name, TOOLS, STAY, gaudis=gaudis, **more))
     node.wait_pod(name, 'Running')
     ids = node.devices_of(name)
@@ -98,14 +101,14 @@ def test_kubelet_restarts(node):
 def test_plugin_killed(node):
     """Killed, the plugin comes back and is registered: another pod gets the other Gaudi, the first keeps its own"""
     clear(node)
-    before = start(node, 'stays')
+    before = start(node, 'keeps')
     count = restarts_of(node, PLUGIN)
     node.sh('kill -9 %d' % node.pid(PLUGIN))
     node.wait(lambda: restarts_of(node, PLUGIN) > count, 120, 'the restart of the plugin', 0.5)
     node.wait_pod(PLUGIN, 'Running')
     node.wait_allocatable(CARDS)
     after = start(node, 'next')
-    assert node.devices_of('stays') == before and after != before, (before, after)
+    assert node.devices_of('keeps') == before and after != before, (before, after)
 
 
 def test_waits_for_a_draining_gaudi(node):
@@ -152,7 +155,7 @@ def test_topology_manager(node):
         node.delete_pod(name)
     all_free(node)
     set_policy(node, 'restricted')
-    assert len(set(start(node, 'both', 2))) == 2
+    assert len(set(start(node, 'both-restricted', 2))) == 2
 
 
 def test_pulled_under_a_pod(node):
