@@ -7,6 +7,7 @@
 
 #include "../../../device-plugin/core.h"
 #include "../../../device-plugin/grant.h"
+#include "../fake_scan.h"
 #include "../fakefs.h"
 #include "base/log.h"
 
@@ -43,12 +44,7 @@ static int teardown(void **state)
 
 static int scan(struct fixture *f, uint64_t now_ms)
 {
-	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
-	struct inventory *inv = NULL;
-
-	assert_int_equal(sysfs_root_open(&root, fakefs_join(f->fs, "sys")), 0);
-	assert_int_equal(inventory_scan(&root, &inv), 0);
-	return core_update(&f->core, inv, now_ms);
+	return core_update(&f->core, fake_scan(f->fs), now_ms);
 }
 
 static int load(struct fixture *f, const char *tree)

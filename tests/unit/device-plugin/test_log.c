@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../../../device-plugin/core.h"
+#include "../fake_scan.h"
 #include "../fakefs.h"
 #include "base/log.h"
 
@@ -55,15 +56,12 @@ static int teardown(void **state)
 /* What a scan logs, after so many milliseconds. */
 static const char *scan(struct fixture *f, enum log_format format, uint64_t after_ms)
 {
-	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
-	struct inventory *inv = NULL;
+	struct inventory *inv = fake_scan(f->fs);
 	int fd, r;
 
 	fakefs_put(f->fs, "log", "");
 	fd = open(fakefs_join(f->fs, "log"), O_WRONLY | O_APPEND | O_CLOEXEC);
 	f->now_ms += after_ms;
-	assert_int_equal(sysfs_root_open(&root, fakefs_join(f->fs, "sys")), 0);
-	assert_int_equal(inventory_scan(&root, &inv), 0);
 	log_init("test", LOG_LEVEL_INFO, format);
 	(void)dup2(fd, STDERR_FILENO);
 	r = core_update(&f->core, inv, f->now_ms);

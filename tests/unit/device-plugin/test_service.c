@@ -13,6 +13,7 @@
 #include "../../../device-plugin/registrar.h"
 #include "../../../device-plugin/service.h"
 #include "../fake_kubelet.h"
+#include "../fake_scan.h"
 #include "../fakefs.h"
 #include "grpc/client.h"
 #include "kubelet/message.h"
@@ -528,18 +529,14 @@ static int start_registrar(struct fixture *f, const char *resource, struct servi
 static void nics_by_themselves_are_a_second_resource(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
 	_cleanup_message_ V1beta1__AllocateResponse *response = NULL;
 	struct core_options options = { .mode = "separate" };
 	struct core core;
 	struct service service = { .loop = f->loop, .core = &core, .kind = SERVICE_NIC };
 	struct registrar *registrar = NULL;
-	struct inventory *inv = NULL;
 
 	core_init(&core, &options, NULL, 1000);
-	assert_int_equal(sysfs_root_open(&root, f->options.sysfs_root), 0);
-	assert_int_equal(inventory_scan(&root, &inv), 0);
-	assert_true(core_update(&core, inv, 1000) >= 0);
+	assert_true(core_update(&core, fake_scan(f->fs), 1000) >= 0);
 	service_init(&service);
 	start_kubelet(f);
 	assert_int_equal(start_registrar(f, "habana.ai/rdma", &service, &registrar), 0);
@@ -561,19 +558,15 @@ static void nics_by_themselves_are_a_second_resource(void **state)
 static void a_start_that_waited_too_long_fails_with_the_reason(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
 	struct core_options options = { .mode = "paired" };
 	struct core core;
 	struct service service = { .loop = f->loop, .core = &core, .kind = SERVICE_GAUDI, .wait_ms = 100 };
 	struct registrar *registrar = NULL;
-	struct inventory *inv = NULL;
 
 	fakefs_put(f->fs, LAB_GAUDI0 "/state", "draining\n");
 	fakefs_put(f->fs, LAB_GAUDI0 "/reason", "1 mapping held by mlx5_0\n");
 	core_init(&core, &options, NULL, 1000);
-	assert_int_equal(sysfs_root_open(&root, f->options.sysfs_root), 0);
-	assert_int_equal(inventory_scan(&root, &inv), 0);
-	assert_true(core_update(&core, inv, 1000) >= 0);
+	assert_true(core_update(&core, fake_scan(f->fs), 1000) >= 0);
 	service_init(&service);
 	start_kubelet(f);
 	assert_int_equal(start_registrar(f, "habana.ai/gaudi", &service, &registrar), 0);

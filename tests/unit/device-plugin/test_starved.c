@@ -15,6 +15,7 @@
 #include "../../../device-plugin/grant.h"
 #include "../../../device-plugin/table.h"
 #include "../failalloc.h"
+#include "../fake_scan.h"
 #include "../fakefs.h"
 #include "base/log.h"
 
@@ -31,18 +32,14 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
 	struct core_options options = { .mode = "paired" };
 	char *argv[] = { (char *)"test", NULL };
-	struct inventory *inv = NULL;
 
 	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
 	f->fs = fakefs_new();
 	fakefs_load(f->fs, "tests/unit/sysfs/trees/eight-four.tree");
-	assert_int_equal(sysfs_root_open(&root, fakefs_join(f->fs, "sys")), 0);
-	assert_int_equal(inventory_scan(&root, &inv), 0);
 	core_init(&f->core, &options, NULL, 0);
-	assert_true(core_update(&f->core, inv, 1000) >= 0);
+	assert_true(core_update(&f->core, fake_scan(f->fs), 1000) >= 0);
 	cdi_init(&f->cdi, CDI_GAUDIS, fakefs_join(f->fs, "run"), "habana.ai/gaudi");
 	fakefs_put(f->fs, "config.json", "{\"version\":1,\"exclude-nic\":[\"eno1\"],\"rescan\":700}");
 	(void)snprintf(f->config, sizeof(f->config), "--config=%s", fakefs_join(f->fs, "config.json"));

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../../../device-plugin/core.h"
+#include "../fake_scan.h"
 #include "../fakefs.h"
 #include "base/log.h"
 #include "sysfs/pci.h"
@@ -46,12 +47,7 @@ static void begin(struct fixture *f, const char *mode)
 
 static int scan(struct fixture *f, uint64_t now_ms)
 {
-	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
-	struct inventory *inv = NULL;
-
-	assert_int_equal(sysfs_root_open(&root, fakefs_join(f->fs, "sys")), 0);
-	assert_int_equal(inventory_scan(&root, &inv), 0);
-	return core_update(&f->core, inv, now_ms);
+	return core_update(&f->core, fake_scan(f->fs), now_ms);
 }
 
 static unsigned count_healthy(const struct core *core)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../fake_scan.h"
 #include "../fakefs.h"
 #include "sysfs/inventory.h"
 #include "sysfs/pci.h"
@@ -22,20 +23,10 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct inventory *scan(struct fakefs *fs)
-{
-	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
-	struct inventory *inv = NULL;
-
-	assert_int_equal(sysfs_root_open(&root, fakefs_join(fs, "sys")), 0);
-	assert_int_equal(inventory_scan(&root, &inv), 0);
-	return inv;
-}
-
 static struct inventory *scan_tree(struct fakefs *fs, const char *manifest)
 {
 	fakefs_load(fs, manifest);
-	return scan(fs);
+	return fake_scan(fs);
 }
 
 static void an_empty_node_has_no_devices(void **state)
@@ -43,7 +34,7 @@ static void an_empty_node_has_no_devices(void **state)
 	_cleanup_(inventory_freep) struct inventory *inv = NULL;
 
 	fakefs_mkdir(*state, "sys");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	assert_int_equal(inv->n_gaudi + inv->n_nic + inv->n_hidden, 0);
 	assert_false(inv->has_rdma_cm);
 }
@@ -150,7 +141,7 @@ static void the_mainline_driver_has_no_lease(void **state)
 
 		fakefs_put(*state, "sys/devices/pci0000:00/0000:00:03.0/0000:02:00.0/status",
 			   cases[i].status);
-		inv = scan(*state);
+		inv = fake_scan(*state);
 		assert_int_equal(inv->n_gaudi, 2); /* the third is another vendor's */
 		assert_false(inv->gaudi[0].has_lease);
 		assert_string_equal(inv->gaudi[0].driver, "habanalabs");
@@ -203,7 +194,7 @@ static void a_virtual_device_is_named_by_the_kernel(void **state)
 	fakefs_put(*state, "sys/devices/faux/gaudi_p2p.0/reason", "still 12 blocks\n");
 	fakefs_link(*state, "sys/devices/faux/gaudi_p2p.0/accel/accel4/device", "../..");
 	fakefs_link(*state, "sys/class/accel/accel4", "../../devices/faux/gaudi_p2p.0/accel/accel4");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	assert_int_equal(inv->n_gaudi, 1);
 	assert_string_equal(inv->gaudi[0].id, "gaudi_p2p.0");
 	assert_string_equal(inv->gaudi[0].pci, "");
@@ -251,7 +242,7 @@ static void a_card_with_two_nodes_counts_once(void **state)
 	fakefs_link(*state, "sys/devices/pci0000:00/0000:00:02.0/0000:01:00.0/accel/accel7/device", "../..");
 	fakefs_link(*state, "sys/class/accel/accel7",
 		    "../../devices/pci0000:00/0000:00:02.0/0000:01:00.0/accel/accel7");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	assert_int_equal(inv->n_gaudi, 1);
 	assert_int_equal(inv->gaudi[0].minor, 0);
 }
@@ -270,7 +261,7 @@ static void every_single_removal_is_survived(void **state)
 
 		fakefs_load(fs, TREES "lab.tree");
 		fakefs_remove(fs, victims[i]);
-		inv = scan(fs);
+		inv = fake_scan(fs);
 		assert_true(inv->n_gaudi <= 2 && inv->n_nic <= 2);
 		fakefs_free(fs);
 	}
@@ -280,22 +271,22 @@ static void every_single_removal_is_survived(void **state)
 static void scans_of_the_same_are_equal(void **state)
 {
 	_cleanup_(inventory_freep) struct inventory *a = scan_tree(*state, TREES "eight-eight.tree"),
-						    *b = scan(*state), *c = NULL;
+						    *b = fake_scan(*state), *c = NULL;
 
 	assert_true(inventory_equal(a, b));
 	fakefs_put(*state, "sys/devices/pci0000:16/0000:16:01.0/0000:17:00.0/0000:18:00.0/0000:19:00.0/state",
 		   "lost\n");
-	c = scan(*state);
+	c = fake_scan(*state);
 	assert_false(inventory_equal(a, c));
 }
 
 static void check_refresh(struct fakefs *fs, const char *attribute, const char *text)
 {
 	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
-	_cleanup_(inventory_freep) struct inventory *before = scan(fs), *after = NULL, *refreshed = NULL;
+	_cleanup_(inventory_freep) struct inventory *before = fake_scan(fs), *after = NULL, *refreshed = NULL;
 
 	fakefs_put(fs, attribute, text);
-	after = scan(fs);
+	after = fake_scan(fs);
 	assert_false(inventory_equal(before, after));
 	assert_int_equal(sysfs_root_open(&root, fakefs_join(fs, "sys")), 0);
 	assert_int_equal(inventory_refresh(&root, before, &refreshed), 0);

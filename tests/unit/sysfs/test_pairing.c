@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "../fake_scan.h"
 #include "../fakefs.h"
 #include "sysfs/pairing.h"
 #include "sysfs/pci.h"
@@ -21,16 +22,6 @@ static int teardown(void **state)
 {
 	fakefs_free(*state);
 	return 0;
-}
-
-static struct inventory *scan(struct fakefs *fs)
-{
-	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
-	struct inventory *inv = NULL;
-
-	assert_int_equal(sysfs_root_open(&root, fakefs_join(fs, "sys")), 0);
-	assert_int_equal(inventory_scan(&root, &inv), 0);
-	return inv;
 }
 
 static struct pairs *update(const struct inventory *inv, const struct pairs *old)
@@ -56,7 +47,7 @@ static void the_lab_pairs_below_each_switch(void **state)
 	_cleanup_(pairs_freep) struct pairs *p = NULL;
 
 	fakefs_load(*state, TREES "lab.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	p = update(inv, NULL);
 	assert_int_equal(p->n, 2);
 	assert_string_equal(p->mode, "paired");
@@ -72,7 +63,7 @@ static void eight_find_eight_on_their_switches(void **state)
 	_cleanup_(pairs_freep) struct pairs *p = NULL, *again = NULL;
 
 	fakefs_load(*state, TREES "eight-eight.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	p = update(inv, NULL);
 	assert_int_equal(p->n, 8);
 	for (size_t i = 0; i < p->n; i++) {
@@ -89,7 +80,7 @@ static void with_four_nics_one_of_each_switch_stays_alone(void **state)
 	_cleanup_(pairs_freep) struct pairs *p = NULL;
 
 	fakefs_load(*state, TREES "eight-four.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	p = update(inv, NULL);
 	assert_int_equal(p->n, 8);
 	for (size_t i = 0; i < p->n; i++) {
@@ -106,7 +97,7 @@ static void without_numa_the_bus_decides(void **state)
 	_cleanup_(pairs_freep) struct pairs *p = NULL;
 
 	fakefs_load(*state, TREES "no-numa.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	p = update(inv, NULL);
 	for (size_t i = 0; i < p->n; i++)
 		assert_string_equal(pci_distance_name(distance_of(inv, &p->pair[i])), "same switch");
@@ -126,17 +117,17 @@ static void a_nic_inside_a_pod_keeps_its_pair(void **state)
 	_cleanup_(pairs_freep) struct pairs *p = NULL, *q = NULL, *r = NULL;
 
 	fakefs_load(*state, TREES "lab.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	p = update(inv, NULL);
 	move_rxe0_into_a_pod(*state);
-	moved = scan(*state);
+	moved = fake_scan(*state);
 	assert_int_equal(moved->n_hidden, 1);
 	q = update(moved, p);
 	assert_true(pairs_equal(p, q));
 	/* Its verbs node can still be seen under another number. */
 	fakefs_remove(*state, "sys/class/infiniband_verbs/uverbs0");
 	fakefs_put(*state, "sys/class/infiniband_verbs/uverbs7/ibdev", "rxe0\n");
-	renumbered = scan(*state);
+	renumbered = fake_scan(*state);
 	r = update(renumbered, q);
 	assert_string_equal(pairs_find(r, "0000:03:00.0")->nic.pci, "0000:04:00.0");
 	assert_string_equal(pairs_find(r, "0000:03:00.0")->nic.uverbs, "uverbs7");
@@ -153,7 +144,7 @@ static void hardware_inside_a_pod_keeps_its_host_names(void **state)
 
 	assert_int_equal(pairs_add(old, "0000:01:00.0", &nic), 0);
 	fakefs_load(*state, TREES "in-pod.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	p = update(inv, old);
 	assert_string_equal(pairs_find(p, "0000:01:00.0")->nic.rdma, "mlx5_7");
 	assert_string_equal(pairs_find(p, "0000:01:00.0")->nic.netdev, "ens3");
@@ -170,7 +161,7 @@ static void a_pair_stays_when_a_nearer_nic_comes(void **state)
 
 	assert_int_equal(pairs_add(old, "0000:03:00.0", &far), 0);
 	fakefs_load(*state, TREES "lab.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	p = update(inv, old);
 	assert_string_equal(pairs_find(p, "0000:03:00.0")->nic.rdma, "rxe1");
 	assert_string_equal(pairs_find(p, "0000:07:00.0")->nic.rdma, "rxe0");
@@ -182,7 +173,7 @@ static void virtual_functions_stand_for_their_physical_one(void **state)
 	_cleanup_(pairs_freep) struct pairs *p = NULL;
 
 	fakefs_load(*state, TREES "vfs.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	assert_int_equal(inv->n_nic, 6);
 	assert_true(inventory_find_nic(inv, "0000:1b:00.0")->has_vfs);
 	assert_false(inventory_find_nic(inv, "0000:1b:00.2")->has_vfs);
@@ -202,7 +193,7 @@ static void virtual_functions_are_taken_from_every_port(void **state)
 	_cleanup_(pairs_freep) struct pairs *p = NULL;
 
 	fakefs_load(*state, TREES "vfs-two-ports.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	p = update(inv, NULL);
 	assert_string_equal(pairs_find(p, "0000:19:00.0")->nic.pci, "0000:1b:01.0");
 	assert_string_equal(pairs_find(p, "0000:1a:00.0")->nic.pci, "0000:1b:02.0");
@@ -226,7 +217,7 @@ static void a_physical_function_goes_when_its_virtual_ones_come(void **state)
 			(void)snprintf(path, sizeof(path), "sys/class/infiniband_verbs/uverbs%u", i);
 			fakefs_remove(*state, path);
 		}
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	assert_int_equal(inv->n_nic, 2);
 	/* A physical function without any is a NIC like others. */
 	old = update(inv, NULL);
@@ -234,7 +225,7 @@ static void a_physical_function_goes_when_its_virtual_ones_come(void **state)
 	assert_string_equal(pairs_find(old, "0000:9b:00.0")->nic.pci, "0000:9d:00.0");
 	inventory_free(inv);
 	fakefs_load(*state, TREES "vfs.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	options.old = old;
 	assert_int_equal(pairing_update(inv, &options, &p), 0);
 	assert_string_equal(pairs_find(p, "0000:19:00.0")->nic.pci, "0000:1b:00.2");
@@ -256,19 +247,19 @@ static void a_held_pair_does_not_change_whatever_is_gone(void **state)
 					   .data = (void *)"0000:03:00.0" };
 
 	fakefs_load(*state, TREES "lab.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	old = update(inv, NULL);
 	inventory_free(inv);
 	fakefs_remove(*state, "sys/class/infiniband_verbs/uverbs0");
 	fakefs_remove(*state, "sys/class/infiniband/rxe0");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	options.old = old;
 	assert_int_equal(pairing_update(inv, &options, &p), 0);
 	assert_string_equal(pairs_find(p, "0000:03:00.0")->nic.rdma, "rxe0");
 	/* Also when the Gaudi is away itself. */
 	fakefs_remove(*state, "sys/class/accel");
 	inventory_free(inv);
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	pairs_free(TAKE_PTR(p));
 	assert_int_equal(pairing_update(inv, &options, &p), 0);
 	assert_int_equal(p->n, 1);
@@ -287,7 +278,7 @@ static void a_gaudi_without_partner_gets_one_that_comes(void **state)
 
 	assert_int_equal(pairs_add(old, "0000:03:00.0", NULL), 0);
 	fakefs_load(*state, TREES "lab.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	p = update(inv, old);
 	assert_string_equal(pairs_find(p, "0000:03:00.0")->nic.rdma, "rxe0");
 }
@@ -300,7 +291,7 @@ static void excluded_nics_and_other_modes_make_no_pairs(void **state)
 	struct pairing_options options = { .mode = "paired", .exclude = patterns, .n_exclude = 1 };
 
 	fakefs_load(*state, TREES "lab.tree");
-	inv = scan(*state);
+	inv = fake_scan(*state);
 	assert_int_equal(pairing_update(inv, &options, &p), 0);
 	assert_string_equal(pairs_find(p, "0000:07:00.0")->nic.rdma, "rxe1");
 	assert_false(pairs_find(p, "0000:03:00.0")->has_nic);
