@@ -147,24 +147,31 @@ void card_decode(unsigned int card, bool on)
 }
 
 /* --- an opener -------------------------------------------------------------- */
+int card_open_path(const char *path, int flags)
+{
+	double end = vm_now() + 10;
+	int fd;
+
+	/* sysfs shows a card some moments before its node is there, and DRM the node before it can be opened. */
+	while ((fd = open(path, O_RDWR | O_CLOEXEC | flags)) < 0) {
+		if (errno != ENODEV && errno != ENOENT)
+			return -errno;
+		if (vm_now() > end)
+			return -ENODEV;
+		vm_sleep(0.02);
+	}
+	return fd;
+}
+
 static int card_open_node(unsigned int card, const char *prefix, int flags)
 {
-	int index = card_index(card), fd, tries = 50;
+	int index = card_index(card);
 	char path[64];
 
 	if (index < 0)
 		return index;
 	snprintf(path, sizeof(path), "/dev/accel/%s%d", prefix, index);
-	/* sysfs shows a card some moments before its node is there, and DRM the node before it can be opened. */
-	do {
-		fd = open(path, O_RDWR | O_CLOEXEC | flags);
-		if (fd >= 0)
-			return fd;
-		if (errno != ENODEV && errno != ENOENT)
-			return -errno;
-		vm_sleep(0.02);
-	} while (--tries);
-	return -ENODEV;
+	return card_open_path(path, flags);
 }
 
 int card_open(unsigned int card, int flags)

@@ -13,6 +13,7 @@
 #include <drm/habanalabs_accel.h>
 #include <gaudi_p2p.h>
 
+#include "card.h"
 #include "soft_roce.h"
 
 static int memory_call(int card, union hl_mem_args *args)
@@ -24,8 +25,9 @@ long do_card_open(struct world *w, const long *a, long *ret)
 {
 	(void)a;
 	(void)ret;
-	w->card = open(this_side->accel, O_RDWR | O_CLOEXEC);
-	return w->card < 0 ? -errno : 0;
+	/* A port that can be pulled may show its card only a while after boot. */
+	w->card = card_open_path(this_side->accel, 0);
+	return w->card < 0 ? w->card : 0;
 }
 
 long do_card_close(struct world *w, const long *a, long *ret)
