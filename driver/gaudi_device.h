@@ -246,7 +246,7 @@ struct gaudi_device {
 	bool resetting;			/* memory must not be touched; WRITE_ONCE under lock */
 	bool scrubbing;			/* blocks are on the way from dirty to buddy */
 
-	atomic_t holds;			/* sum over all exports */
+	atomic_t holds;			/* revoked exports that somebody still holds */
 	wait_queue_head_t wait;		/* state changed, memory was scrubbed, an export is held no longer */
 	struct work_struct work;	/* the worker: gaudi_lease_work() */
 	struct work_struct owner_died;	/* ends the lease */

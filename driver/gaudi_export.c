@@ -45,24 +45,27 @@ void gaudi_export_put(struct gaudi_export *exp)
 	kref_put(&exp->ref, gaudi_export_release_ref);
 }
 
-/* Something begins to reach the memory; dma-resv held, not revoked. */
+/*
+ * Something begins to reach the memory; dma-resv held, and not revoked, or the caller has a hold. What it costs is paid
+ * by importers for each mapping, so one export's holds become the device's only when it is revoked: nobody asks before.
+ */
 void gaudi_hold_get(struct gaudi_export *exp)
 {
 	atomic_inc(&exp->holds);
-	atomic_inc(&exp->gdev->holds);
 }
 
-/* The caller's access has ended, for hardware too. */
+/*
+ * The caller's access has ended, for hardware too. With the dma-resv held, or after the export was revoked: else the
+ * revocation might be missed.
+ */
 void gaudi_hold_put(struct gaudi_export *exp)
 {
 	struct gaudi_device *gdev = exp->gdev;
 
-	if (atomic_dec_and_test(&exp->holds) && wq_has_sleeper(&gdev->wait))
-		wake_up_all(&gdev->wait);
-	/*
-	 * Nobody waits while the lease lives, and an importer that maps and unmaps all the time shall not pay for a
-	 * worker. Either this sees the end of the lease, or the worker that the end starts sees no hold.
-	 */
+	if (!atomic_dec_and_test(&exp->holds) || !READ_ONCE(exp->revoked))
+		return;
+	wake_up_all(&gdev->wait);
+	/* Either this sees the end of the lease, or the worker that the end starts sees no hold. */
 	if (atomic_dec_and_test(&gdev->holds) && READ_ONCE(exp->lease->ended))
 		gaudi_device_kick(gdev);
 }

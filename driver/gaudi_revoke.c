@@ -109,10 +109,14 @@ static bool gaudi_revoke_export(struct gaudi_export *exp)
 		return false;
 
 	dma_resv_lock(dmabuf->resv, NULL);
+	/* A hold of its own, until all that are left are known: the last of them counts, whoever drops it. */
+	gaudi_hold_get(exp);
+	atomic_inc(&exp->gdev->holds);
 	WRITE_ONCE(exp->revoked, true);
 	exp->gdev->exported -= exp->size;
 	dma_buf_invalidate_mappings(dmabuf);
 	gaudi_revoke_watch(exp, file);
+	gaudi_hold_put(exp);
 	dma_resv_unlock(dmabuf->resv);
 
 	/* Faults see "revoked" from here on. */

@@ -184,26 +184,24 @@ inline export_forget(e)
 inline hold_get(i)
 {
 	if
-	:: RULE(mapping_is_a_hold) ->
-		ex[importers[i].exp].holds++;
-		dev[ex[importers[i].exp].on].holds++
+	:: RULE(mapping_is_a_hold) -> ex[importers[i].exp].holds++
 	:: else
 	fi
 }
 
-hidden byte holder, other, pick;
+hidden byte held, holder, other, pick;
 
 /* gaudi_hold_put() and gaudi_device_kick() */
-inline hold_put(i)
+inline export_hold_put(e)
 {
+	holder = ex[e].on;
+	other = 1 - holder;
+	ex[e].holds--;
 	if
-	:: RULE(mapping_is_a_hold) ->
-		holder = ex[importers[i].exp].on;
-		other = 1 - holder;
-		ex[importers[i].exp].holds--;
+	:: ex[e].holds == 0 && ex[e].revoked ->
 		dev[holder].holds--;
 		if
-		:: dev[holder].holds == 0 && ex[importers[i].exp].over && RULE(last_hold_starts_worker) ->
+		:: dev[holder].holds == 0 && ex[e].over && RULE(last_hold_starts_worker) ->
 			queue(holder);
 			if
 			:: RULE(last_hold_of_ghost_starts_new_worker) -> queue(other)
@@ -211,6 +209,16 @@ inline hold_put(i)
 			fi
 		:: else
 		fi
+	:: else
+	fi
+}
+
+inline hold_put(i)
+{
+	if
+	:: RULE(mapping_is_a_hold) ->
+		held = importers[i].exp;
+		export_hold_put(held)
 	:: else
 	fi
 }
@@ -260,10 +268,28 @@ inline revoke_choose(e, yes)
 	fi
 }
 
+/* With a hold of its own, until the invalidate callbacks have run. */
 inline revoke_flag(e)
 {
 	if
-	:: ex[e].going && ex[e].used -> ex[e].revoked = 1
+	:: ex[e].going && ex[e].used ->
+		ex[e].revoked = 1;
+		if
+		:: RULE(revocation_is_a_hold) -> ex[e].holds++
+		:: else
+		fi;
+		if
+		:: ex[e].holds > 0 -> dev[ex[e].on].holds++
+		:: else
+		fi
+	:: else
+	fi
+}
+
+inline revoke_let_go(e)
+{
+	if
+	:: ex[e].going && ex[e].revoked && RULE(revocation_is_a_hold) -> export_hold_put(e)
 	:: else
 	fi
 }
@@ -298,18 +324,30 @@ inline revoke_begin()
 inline revoke_under_resv()
 {
 	if
-	:: RULE(revoked_before_invalidate) -> revoke_flag(0); revoke_flag(1)
-	:: else
-	fi;
-	revoke_invalidate(0);
-	revoke_invalidate(1)
+	:: RULE(revoked_before_invalidate) ->
+		revoke_flag(0);
+		revoke_flag(1);
+		revoke_invalidate(0);
+		revoke_invalidate(1);
+		revoke_let_go(0);
+		revoke_let_go(1)
+	:: else ->
+		revoke_invalidate(0);
+		revoke_invalidate(1)
+	fi
 }
 
 /* After it, the CPU's mappings are taken away. */
 inline revoke_after_resv()
 {
-	revoke_flag(0);
-	revoke_flag(1);
+	if
+	:: RULE(revoked_before_invalidate)
+	:: else ->
+		revoke_flag(0);
+		revoke_flag(1);
+		revoke_let_go(0);
+		revoke_let_go(1)
+	fi;
 	if
 	:: RULE(revoked_before_zap) -> zap(0); zap(1)
 	:: else
