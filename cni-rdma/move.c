@@ -428,7 +428,7 @@ static int clear_old_link(const struct move *move, const struct state_nic *nic)
 	return r == -ENODEV ? 0 : r;
 }
 
-/* A link that is being taken apart is in no list any more, but still has its name: ENFILE, for a moment. */
+/* A link that is being taken apart is in no list any more, but for a moment still has its name (ENFILE) and netdev (EEXIST). */
 static int add_link_again(const struct move *move, const struct state_nic *nic, const char *netdev)
 {
 	uint64_t deadline = now_us() + LINK_GONE_MS * 1000;
@@ -436,7 +436,7 @@ static int add_link_again(const struct move *move, const struct state_nic *nic, 
 
 	for (;;) {
 		r = rdmanl_add_link(move->host->rdma, nic->rdma, LINK_TYPE, netdev);
-		if (r != -ENFILE || now_us() >= deadline)
+		if ((r != -ENFILE && r != -EEXIST) || now_us() >= deadline)
 			return r;
 		pause_ms(POLL_MS);
 	}
