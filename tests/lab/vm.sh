@@ -29,6 +29,6 @@ cmd_vm() {
 		build/lab/faults/cni-rdma || die "cni-rdma does not compile: the compiler's words are above"
 	stage "test guest" in_buildroot "$LAB_ROOT/tests/vm/build.py" "$out" "$kernel" "$config" "$directory" "${modules[@]}" ||
 		die "the test guest could not be built: the reason is above"
-	accel=$("$LAB_DIR/guest.py" "$LAB_CACHE" "$(buildroot_path)" "$(newest_kernel)") || die "the probe for KVM failed"
+	accel=${LAB_VM_ACCEL:-$("$LAB_DIR/guest.py" "$LAB_CACHE" "$(buildroot_path)" "$(newest_kernel)")} || die "the probe for KVM failed"
 	exec "$LAB_ROOT/tests/vm/run.py" "$LAB_ROOT/$out" "$image" "$accel" "$@"
 }
