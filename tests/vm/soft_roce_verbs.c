@@ -255,9 +255,9 @@ long do_qp_connect(struct world *w, const long *a, long *ret)
 				  IBV_QP_MAX_DEST_RD_ATOMIC | IBV_QP_MIN_RNR_TIMER);
 	if (r)
 		return -r;
-	/* Soft-RoCE takes a retry count of 7 for "for ever". */
+	/* Soft-RoCE takes a retry count of 7 for "for ever". A second each: a debug kernel on a busy machine is slow. */
 	attr = (struct ibv_qp_attr){
-		.qp_state = IBV_QPS_RTS, .timeout = 16, .retry_cnt = 6, .rnr_retry = 7, .max_rd_atomic = 4
+		.qp_state = IBV_QPS_RTS, .timeout = 18, .retry_cnt = 6, .rnr_retry = 7, .max_rd_atomic = 4
 	};
 	return -ibv_modify_qp(w->qp[a[0]], &attr,
 			      IBV_QP_STATE | IBV_QP_TIMEOUT | IBV_QP_RETRY_CNT | IBV_QP_RNR_RETRY |
