@@ -81,7 +81,7 @@ static uint64_t content_hash(const struct cdi *cdi, const struct core *core)
 	uint64_t hash = UINT64_C(0xcbf29ce484222325) ^ (core->inventory && core->inventory->has_rdma_cm);
 
 	for (size_t i = 0; cdi->devices == CDI_GAUDIS && i < core->n_device; i++) {
-		const struct gaudi *gaudi = &core->device[i].gaudi;
+		const struct gaudi *gaudi = core->device[i].gaudi;
 		const struct pairs_nic *nic = core_nic_of(core, gaudi->id);
 
 		if (core->device[i].health.vanished)
@@ -115,7 +115,7 @@ char *cdi_format(const struct cdi *cdi, const struct core *core)
 	struct node nodes[NODES_MAX];
 
 	for (size_t i = 0; cdi->devices == CDI_GAUDIS && i < core->n_device; i++) {
-		const struct gaudi *gaudi = &core->device[i].gaudi;
+		const struct gaudi *gaudi = core->device[i].gaudi;
 		size_t n = nodes_of_gaudi(core, gaudi, nodes);
 
 		if (!core->device[i].health.vanished &&
@@ -236,6 +236,6 @@ char *cdi_name(const struct cdi *cdi, const struct core *core, const char *id)
 	const struct device *device = cdi->devices == CDI_GAUDIS ? core_find(core, id) : NULL;
 	char *name;
 
-	return asprintf(&name, "%s=%s", cdi->kind, device ? name_of_gaudi(&device->gaudi) : id) < 0 ? NULL
-												    : name;
+	return asprintf(&name, "%s=%s", cdi->kind, device ? name_of_gaudi(device->gaudi) : id) < 0 ? NULL
+												   : name;
 }

@@ -18,8 +18,16 @@ void core_init(struct core *core, const struct core_options *options, struct pai
 		core->options.mode = "paired";
 }
 
+static void device_done(struct device *device)
+{
+	gaudi_unref(device->gaudi);
+	free(device->holder);
+}
+
 void core_done(struct core *core)
 {
+	for (size_t i = 0; i < core->n_device; i++)
+		device_done(&core->device[i]);
 	inventory_free(core->inventory);
 	pairs_free(core->pairs);
 	free(core->device);
@@ -29,7 +37,7 @@ void core_done(struct core *core)
 
 static int device_id_compare(const void *id, const void *device)
 {
-	return strcmp(id, ((const struct device *)device)->gaudi.id);
+	return strcmp(id, ((const struct device *)device)->gaudi->id);
 }
 
 struct device *core_find(const struct core *core, const char *id)
@@ -100,7 +108,7 @@ static bool pair_is_held(const char *id, void *data)
 
 	if (device && device->is_allocated)
 		return true;
-	if (device && seen && seen->state != LEASE_FREE && device->gaudi.has_lease)
+	if (device && seen && seen->state != LEASE_FREE && device->gaudi->has_lease)
 		return true;
 	if (!seen) {
 		since = device ? device->health.since_ms : hold->core->started_ms;
@@ -123,13 +131,13 @@ static void log_health(const struct device *device)
 
 	if (h->healthy)
 		log_fields(LOG_LEVEL_INFO,
-			   LOG_FIELDS({ "device", device->gaudi.id }, { "health", "healthy" }),
-			   "%s (accel%u): healthy", device->gaudi.id, device->gaudi.minor);
+			   LOG_FIELDS({ "device", device->gaudi->id }, { "health", "healthy" }),
+			   "%s (accel%u): healthy", device->gaudi->id, device->gaudi->minor);
 	else
 		log_fields(LOG_LEVEL_WARNING,
-			   LOG_FIELDS({ "device", device->gaudi.id }, { "health", "unhealthy" },
+			   LOG_FIELDS({ "device", device->gaudi->id }, { "health", "unhealthy" },
 				      { "reason", h->reason }, { "recovery", health_recovery(h) }),
-			   "%s (accel%u): unhealthy: %s (%s)", device->gaudi.id, device->gaudi.minor,
+			   "%s (accel%u): unhealthy: %s (%s)", device->gaudi->id, device->gaudi->minor,
 			   h->reason, health_recovery(h));
 }
 
@@ -141,14 +149,14 @@ static void device_release(struct device *device)
 /* Allocated until its lease was seen taken and then free again; there is no Deallocate. */
 static void device_track_use(struct device *device, enum lease_state before)
 {
-	enum lease_state now = device->gaudi.state;
+	enum lease_state now = device->gaudi->state;
 
-	if (!device->gaudi.has_lease || now == LEASE_UNKNOWN)
+	if (!device->gaudi->has_lease || now == LEASE_UNKNOWN)
 		return;
 	if (now != LEASE_OWNED) {
 		device->is_accounted = device->is_older = device->is_strangers = false;
 		device->doubtful_ms = 0;
-		device->holder[0] = '\0';
+		free(TAKE_PTR(device->holder));
 	} else if (device->is_allocated && before != LEASE_OWNED && before != LEASE_UNKNOWN) {
 		device->is_accounted = true;
 	}
@@ -166,11 +174,11 @@ static bool device_judge(const struct core *core, struct device *device, const s
 {
 	struct health_input input = {
 		.gaudi = seen,
-		.lacks_nic = core->is_strict && !core_nic_of(core, device->gaudi.id),
+		.lacks_nic = core->is_strict && !core_nic_of(core, device->gaudi->id),
 	};
 
 	if (device->is_strangers)
-		input.stranger = device->holder[0] ? device->holder : "somebody";
+		input.stranger = device->holder ? device->holder : "somebody";
 	if (!health_probe(&device->health, &input, now_ms))
 		return false;
 	log_health(device);
@@ -180,17 +188,20 @@ static bool device_judge(const struct core *core, struct device *device, const s
 static void device_probe(struct core *core, struct device *device, const struct inventory *inv,
 			 uint64_t now_ms)
 {
-	const struct gaudi *seen = inventory_find_gaudi(inv, device->gaudi.id);
-	const struct pairs_nic *nic = core_nic_of(core, device->gaudi.id);
+	struct gaudi *seen = inventory_find_gaudi(inv, device->gaudi->id);
+	const struct pairs_nic *nic = core_nic_of(core, device->gaudi->id);
 
-	if (seen && seen->state != device->gaudi.state && device->health.state != LEASE_UNKNOWN)
+	if (seen && seen->state != device->gaudi->state && device->health.state != LEASE_UNKNOWN)
 		log_fields(LOG_LEVEL_INFO,
 			   LOG_FIELDS({ "device", seen->id }, { "lease", lease_state_name(seen->state) },
 				      { "reason", seen->reason }),
 			   "%s (accel%u): %s%s%s", seen->id, seen->minor, lease_state_name(seen->state),
 			   seen->reason[0] ? ": " : "", seen->reason);
-	if (seen)
-		device->gaudi = *seen;
+	if (seen) {
+		(void)gaudi_ref(seen); /* it may be the same one */
+		gaudi_unref(device->gaudi);
+		device->gaudi = seen;
+	}
 	device_track_use(device, device->health.state);
 	(void)device_judge(core, device, seen, now_ms);
 	if (!nic || pairing_nic_is_present(inv, nic, NULL))
@@ -201,7 +212,7 @@ static void device_probe(struct core *core, struct device *device, const struct 
 
 static int device_compare(const void *a, const void *b)
 {
-	return strcmp(((const struct device *)a)->gaudi.id, ((const struct device *)b)->gaudi.id);
+	return strcmp(((const struct device *)a)->gaudi->id, ((const struct device *)b)->gaudi->id);
 }
 
 /* Adds the devices that are new; the array has room for all. */
@@ -212,14 +223,14 @@ static size_t devices_add(struct core *core, const struct inventory *inv)
 	for (size_t i = 0; i < inv->n_gaudi; i++) {
 		struct device *device;
 
-		if (core_find(core, inv->gaudi[i].id))
+		if (core_find(core, inv->gaudi[i]->id))
 			continue;
 		device = &core->device[core->n_device + added++];
-		*device = (struct device){ .gaudi = inv->gaudi[i] };
+		*device = (struct device){ .gaudi = gaudi_ref(inv->gaudi[i]) };
 		health_init(&device->health);
-		log_info("%s: found as accel%u (driver %s, NUMA node %d)%s", device->gaudi.id,
-			 device->gaudi.minor, device->gaudi.driver, device->gaudi.numa_node,
-			 device->gaudi.has_lease
+		log_info("%s: found as accel%u (driver %s, NUMA node %d)%s", device->gaudi->id,
+			 device->gaudi->minor, device->gaudi->driver, device->gaudi->numa_node,
+			 device->gaudi->has_lease
 				 ? ""
 				 : ": this driver knows no leases, so nothing vouches that its memory "
 				   "was wiped and is out of every NIC's reach");
@@ -236,11 +247,12 @@ static void devices_forget(struct core *core, uint64_t now_ms)
 
 	for (size_t i = 0; i < core->n_device; i++) {
 		if (health_is_forgotten(&core->device[i].health, now_ms)) {
-			log_fields(
-				LOG_LEVEL_WARNING,
-				LOG_FIELDS({ "device", core->device[i].gaudi.id }, { "health", "forgotten" }),
-				"%s: forgotten, it has been gone for %d s", core->device[i].gaudi.id,
-				HEALTH_VANISHED_MS / 1000);
+			log_fields(LOG_LEVEL_WARNING,
+				   LOG_FIELDS({ "device", core->device[i].gaudi->id },
+					      { "health", "forgotten" }),
+				   "%s: forgotten, it has been gone for %d s", core->device[i].gaudi->id,
+				   HEALTH_VANISHED_MS / 1000);
+			device_done(&core->device[i]);
 			continue;
 		}
 		if (kept != i)
@@ -327,12 +339,12 @@ static int update_nics(struct core *core, const struct pairing_options *pairing,
 			list[n++] = nic;
 	}
 	for (size_t i = 0; i < inv->n_nic; i++) {
-		if (core_find_nic(core, inv->nic[i].name.pci) ||
-		    !nic_is_single(core, pairing, inv, pairs, &inv->nic[i].name))
+		if (core_find_nic(core, inv->nic[i]->name.pci) ||
+		    !nic_is_single(core, pairing, inv, pairs, &inv->nic[i]->name))
 			continue;
 		list[n++] = (struct core_nic){
-			.name = inv->nic[i].name,
-			.numa_node = inv->nic[i].numa_node,
+			.name = inv->nic[i]->name,
+			.numa_node = inv->nic[i]->numa_node,
 			.since_ms = now_ms,
 		};
 	}
@@ -373,11 +385,11 @@ static void log_pairs(const struct pairs *before, const struct pairs *now, bool 
 static void log_physical_functions(const struct inventory *before, const struct inventory *now)
 {
 	for (size_t i = 0; i < now->n_nic; i++) {
-		const struct nic *old = before ? inventory_find_nic(before, now->nic[i].name.pci) : NULL;
+		const struct nic *old = before ? inventory_find_nic(before, now->nic[i]->name.pci) : NULL;
 
-		if (now->nic[i].has_vfs && !(old && old->has_vfs))
+		if (now->nic[i]->has_vfs && !(old && old->has_vfs))
 			log_info("%s (%s): not handed out itself, but its virtual functions",
-				 now->nic[i].name.pci, now->nic[i].name.rdma);
+				 now->nic[i]->name.pci, now->nic[i]->name.rdma);
 	}
 }
 
@@ -455,7 +467,7 @@ static bool contains(const char *const *list, size_t n, const char *id)
 
 bool core_is_doubtful(const struct device *device)
 {
-	return device->gaudi.has_lease && device->gaudi.state == LEASE_OWNED && !device->is_accounted &&
+	return device->gaudi->has_lease && device->gaudi->state == LEASE_OWNED && !device->is_accounted &&
 	       (!device->is_allocated || device->is_older);
 }
 
@@ -505,10 +517,10 @@ static void device_account(struct device *device, bool is_listed, size_t n_pods,
 		device->allocated_ms = asked_ms;
 	} else if (!is_listed && device->is_allocated && n_pods > 0 &&
 		   asked_ms >= device->allocated_ms + CORE_ALLOCATION_MS && !device->is_accounted) {
-		log_debug("%s: no pod has it any more", device->gaudi.id);
+		log_debug("%s: no pod has it any more", device->gaudi->id);
 		device_release(device);
 	}
-	if (is_listed && device->gaudi.state == LEASE_OWNED && !device->is_older)
+	if (is_listed && device->gaudi->state == LEASE_OWNED && !device->is_older)
 		device->is_accounted = true;
 	if (!core_is_doubtful(device)) {
 		device->doubtful_ms = 0;
@@ -531,10 +543,10 @@ bool core_account(struct core *core, const char *const *ids, size_t n, size_t n_
 		struct device *device = &core->device[i];
 		bool was = device->is_strangers;
 
-		device_account(device, contains(ids, n, device->gaudi.id), n_pods, asked_ms, now_ms);
+		device_account(device, contains(ids, n, device->gaudi->id), n_pods, asked_ms, now_ms);
 		if (was != device->is_strangers)
 			changed = device_judge(core, device,
-					       inventory_find_gaudi(core->inventory, device->gaudi.id),
+					       inventory_find_gaudi(core->inventory, device->gaudi->id),
 					       now_ms) ||
 				  changed;
 	}
@@ -557,9 +569,9 @@ static struct prefer_device candidate(const struct core *core, const char *id)
 
 	if (device)
 		return (struct prefer_device){ .id = id,
-					       .path = device->gaudi.path,
-					       .numa_node = device->gaudi.numa_node,
-					       .is_ready = device->gaudi.state == LEASE_FREE,
+					       .path = device->gaudi->path,
+					       .numa_node = device->gaudi->numa_node,
+					       .is_ready = device->gaudi->state == LEASE_FREE,
 					       .has_nic = core_nic_of(core, id) != NULL };
 	return (struct prefer_device){ .id = id,
 				       .path = seen ? seen->path : "",
@@ -601,7 +613,7 @@ int core_prefer(const struct core *core, const char *const *available, size_t n_
 enum core_ready core_is_ready(const struct core *core, const char *id, char *reason, size_t size)
 {
 	const struct device *device = core_find(core, id);
-	const struct gaudi *gaudi = device ? &device->gaudi : NULL;
+	const struct gaudi *gaudi = device ? device->gaudi : NULL;
 	const char *colon = gaudi && gaudi->reason[0] ? ": " : "";
 
 	if (!device) {

@@ -34,7 +34,7 @@
 #define CORE_ASK_UNUSED_MS 60000
 
 struct device {
-	struct gaudi gaudi; /* as last seen */
+	struct gaudi *gaudi; /* as last seen; a reference */
 	struct health health;
 	bool is_allocated; /* the kubelet has given it to a pod, and it was not seen free after being in use */
 	bool was_used;	   /* its lease was seen taken since then */
@@ -45,7 +45,7 @@ struct device {
 	bool is_older;	      /* it is older than the allocation, and was not accounted for */
 	bool is_strangers;    /* the kubelet knows nothing of the holder */
 	uint64_t doubtful_ms; /* since when the kubelet's list lacks it; 0: it does not */
-	char holder[128];     /* who that is, "" when it cannot be seen */
+	char *holder;	      /* who that is, NULL when it cannot be seen */
 };
 
 struct core_options {

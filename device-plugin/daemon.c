@@ -251,7 +251,7 @@ static bool has_links(const char *id, void *data)
 	size_t n = 0;
 
 	if (device)
-		n = nodes_of_gaudi(&daemon->core, &device->gaudi, nodes);
+		n = nodes_of_gaudi(&daemon->core, device->gaudi, nodes);
 	else if (nic)
 		n = nodes_of_nic(&daemon->core, &nic->name, nodes);
 	return n > 0 && links_has(&daemon->links, id, &nodes[0]);

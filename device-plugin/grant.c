@@ -137,7 +137,7 @@ static int env_append(struct grant *grant, const char *name, const char *format,
 static int add_gaudi(const struct core *core, const struct grant_options *options,
 		     const struct device *device, struct grant *grant)
 {
-	const struct gaudi *gaudi = &device->gaudi;
+	const struct gaudi *gaudi = device->gaudi;
 	struct node nodes[NODES_MAX];
 	size_t n = nodes_of_gaudi(core, gaudi, nodes);
 	const char *accel = nodes[0].path;
@@ -162,10 +162,10 @@ static int add_modules(const struct device *const *devices, size_t n, size_t n_a
 	if (n >= n_all)
 		return 0;
 	for (size_t i = 0; i < n; i++)
-		if (devices[i]->gaudi.module_id < 0)
+		if (devices[i]->gaudi->module_id < 0)
 			return 0;
 	for (size_t i = 0; i < n; i++) {
-		int r = env_append(grant, "HABANA_VISIBLE_MODULES", "%d", devices[i]->gaudi.module_id);
+		int r = env_append(grant, "HABANA_VISIBLE_MODULES", "%d", devices[i]->gaudi->module_id);
 
 		if (r < 0)
 			return r;
@@ -205,7 +205,7 @@ static int check_device(const struct device *device, const char *id, char *why, 
 	if (!device)
 		return refuse(why, size, -ENOENT, id, "this node has no such Gaudi");
 	/* A lease that drains or scrubs is no reason to refuse: PreStartContainer waits for it. */
-	if (device->health.vanished || device->gaudi.state == LEASE_LOST ||
+	if (device->health.vanished || device->gaudi->state == LEASE_LOST ||
 	    device->health.cause == HEALTH_NO_NIC)
 		return refuse(why, size, -ENODEV, id, device->health.reason);
 	return 0;
@@ -213,8 +213,8 @@ static int check_device(const struct device *device, const char *id, char *why, 
 
 static int device_pointer_compare(const void *a, const void *b)
 {
-	return strcmp((*(const struct device *const *)a)->gaudi.id,
-		      (*(const struct device *const *)b)->gaudi.id);
+	return strcmp((*(const struct device *const *)a)->gaudi->id,
+		      (*(const struct device *const *)b)->gaudi->id);
 }
 
 int grant_build(const struct core *core, const struct grant_options *options, const char *const *ids,

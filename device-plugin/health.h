@@ -45,11 +45,11 @@ struct health {
 	enum health_cause cause;
 	bool healthy; /* cause is HEALTH_FINE */
 	bool vanished;
-	char reason[SYSFS_LINE_MAX + 64]; /* "" when healthy */
-	enum lease_state state;		  /* last one that was read */
-	uint64_t since_ms;		  /* when the transient state or the absence began */
-	unsigned failed;		  /* probes in a row */
-	uint64_t failed_ms;		  /* when the last of them was counted */
+	char reason[160];	/* "" when healthy; a longer one is cut off */
+	enum lease_state state; /* last one that was read */
+	uint64_t since_ms;	/* when the transient state or the absence began */
+	unsigned failed;	/* probes in a row */
+	uint64_t failed_ms;	/* when the last of them was counted */
 };
 
 /* What is known of a device at one moment. */

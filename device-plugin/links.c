@@ -189,7 +189,7 @@ int links_update(struct links *links, const struct core *core)
 	/* Old ones first: a number may have gone over to another device. */
 	result = prune(links->dir_fd, core);
 	for (size_t i = 0; i < core->n_device; i++) {
-		const struct gaudi *gaudi = &core->device[i].gaudi;
+		const struct gaudi *gaudi = core->device[i].gaudi;
 
 		if (core->device[i].health.vanished)
 			continue;

@@ -73,10 +73,13 @@ static void name_holders(struct pods *pods)
 {
 	for (size_t i = 0; i < pods->options.core->n_device; i++) {
 		struct device *device = &pods->options.core->device[i];
+		char holder[128];
 
-		if (core_is_doubtful(device) && !device->holder[0])
-			inventory_read_holder(pods->options.sysfs, &device->gaudi, device->holder,
-					      sizeof(device->holder));
+		if (!core_is_doubtful(device) || device->holder)
+			continue;
+		inventory_read_holder(pods->options.sysfs, device->gaudi, holder, sizeof(holder));
+		if (holder[0])
+			device->holder = strdup(holder);
 	}
 }
 
@@ -123,7 +126,7 @@ static bool nic_is_called(const struct pairs_nic *nic, const char *id)
 static const char *ours(const struct core *core, const char *id)
 {
 	for (size_t i = 0; i < core->n_device; i++)
-		if (strcmp(core->device[i].gaudi.id, id) == 0 || strcmp(core->device[i].gaudi.pci, id) == 0)
+		if (strcmp(core->device[i].gaudi->id, id) == 0 || strcmp(core->device[i].gaudi->pci, id) == 0)
 			return "Gaudi";
 	for (size_t i = 0; core->pairs && i < core->pairs->n; i++)
 		if (core->pairs->pair[i].has_nic && nic_is_called(&core->pairs->pair[i].nic, id))

@@ -69,8 +69,8 @@ int service_publish(const struct service *service, struct kubelet_plugin *plugin
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		if (service->kind == SERVICE_GAUDI)
-			listed_set(&listed[count], core->device[i].gaudi.id, core->device[i].health.healthy,
-				   core->device[i].gaudi.numa_node);
+			listed_set(&listed[count], core->device[i].gaudi->id, core->device[i].health.healthy,
+				   core->device[i].gaudi->numa_node);
 		else if (core->nic[i].is_offered)
 			listed_set(&listed[count], core->nic[i].name.pci, !core->nic[i].missing_ms,
 				   core->nic[i].numa_node);

@@ -81,7 +81,7 @@ bool table_nic_is_excluded(const struct core *core, const struct pairs_nic *nic)
 
 static void row_of_gaudi(struct row *row, const struct core *core, const struct device *device)
 {
-	const struct gaudi *gaudi = &device->gaudi;
+	const struct gaudi *gaudi = device->gaudi;
 	const struct pairs_nic *nic = core_nic_of(core, gaudi->id);
 
 	set(row, COLUMN_GAUDI, gaudi->id);
@@ -127,7 +127,7 @@ int table_print(FILE *out, const struct core *core)
 		row_of_nic(row_begin(&rows[n++]), &core->nic[i].name, core->nic[i].numa_node,
 			   core->nic[i].missing_ms, "by itself");
 	for (size_t i = 0; i < core->inventory->n_nic; i++) {
-		const struct nic *nic = &core->inventory->nic[i];
+		const struct nic *nic = core->inventory->nic[i];
 
 		if (table_nic_is_excluded(core, &nic->name))
 			row_of_nic(row_begin(&rows[n++]), &nic->name, nic->numa_node, false, "excluded");

@@ -43,7 +43,7 @@ static json_t *nodes_json(const struct node *nodes, size_t n)
 
 static json_t *gaudi_json(const struct core *core, const struct device *device)
 {
-	const struct gaudi *gaudi = &device->gaudi;
+	const struct gaudi *gaudi = device->gaudi;
 	const struct pairs_nic *nic = core_nic_of(core, gaudi->id);
 	struct node nodes[NODES_MAX];
 	size_t n = nodes_of_gaudi(core, gaudi, nodes);
@@ -108,7 +108,7 @@ static json_t *nics_json(const struct core *core)
 	json_auto_t *list = json_array();
 
 	for (size_t i = 0; i < core->inventory->n_nic; i++)
-		if (json_array_append_new(list, nic_json(core, &core->inventory->nic[i].name)) < 0)
+		if (json_array_append_new(list, nic_json(core, &core->inventory->nic[i]->name)) < 0)
 			return NULL;
 	for (size_t i = 0; i < core->pairs->n; i++) {
 		const struct pairs_pair *pair = &core->pairs->pair[i];

@@ -24,46 +24,92 @@ bool lease_state_is_transient(enum lease_state state)
 	return state == LEASE_DRAINING || state == LEASE_SCRUBBING;
 }
 
+/* --- the parts of an inventory ------------------------------------------------ */
+
+/* Copies text to *at and moves that behind it; returns the copy. */
+static const char *text_put(char **at, const char *text)
+{
+	size_t size = strlen(text) + 1;
+	char *copy = memcpy(*at, text, size);
+
+	*at += size;
+	return copy;
+}
+
+struct gaudi *gaudi_new(const struct gaudi *from)
+{
+	size_t texts =
+		strlen(from->id) + strlen(from->serial) + strlen(from->path) + strlen(from->reason) + 4;
+	struct gaudi *gaudi = malloc(sizeof(*gaudi) + texts);
+	char *at = (char *)(gaudi + 1);
+
+	if (!gaudi)
+		return NULL;
+	*gaudi = *from;
+	gaudi->refs = 1;
+	gaudi->id = text_put(&at, from->id);
+	gaudi->serial = text_put(&at, from->serial);
+	gaudi->path = text_put(&at, from->path);
+	gaudi->reason = text_put(&at, from->reason);
+	return gaudi;
+}
+
+struct gaudi *gaudi_ref(struct gaudi *gaudi)
+{
+	gaudi->refs++;
+	return gaudi;
+}
+
+void gaudi_unref(struct gaudi *gaudi)
+{
+	if (gaudi && --gaudi->refs == 0)
+		free(gaudi);
+}
+
+struct nic *nic_new(const struct nic *from)
+{
+	struct nic *nic = malloc(sizeof(*nic) + strlen(from->path) + 1);
+	char *at = (char *)(nic + 1);
+
+	if (!nic)
+		return NULL;
+	*nic = *from;
+	nic->refs = 1;
+	nic->path = text_put(&at, from->path);
+	return nic;
+}
+
+static struct nic *nic_ref(struct nic *nic)
+{
+	nic->refs++;
+	return nic;
+}
+
+static void nic_unref(struct nic *nic)
+{
+	if (--nic->refs == 0)
+		free(nic);
+}
+
 void inventory_free(struct inventory *inv)
 {
 	if (!inv)
 		return;
+	for (size_t i = 0; i < inv->n_gaudi; i++)
+		gaudi_unref(inv->gaudi[i]);
+	for (size_t i = 0; i < inv->n_nic; i++)
+		nic_unref(inv->nic[i]);
 	free(inv->gaudi);
 	free(inv->nic);
 	free(inv->hidden);
 	free(inv);
 }
 
-/* Copies text into a field; false (and the field untouched) when it does not fit. */
-static bool text_copy(char *field, size_t size, const char *text)
-{
-	size_t len = strlen(text);
-
-	if (len >= size)
-		return false;
-	memcpy(field, text, len + 1);
-	return true;
-}
-
-/* A new, zeroed element at the end of an array. */
-static void *array_grow(void **array, size_t *n, size_t size)
-{
-	char *grown = reallocarray(*array, *n + 1, size);
-
-	if (!grown)
-		return NULL;
-	*array = grown;
-	return memset(grown + size * (*n)++, 0, size);
-}
-
-static void read_numa_node(const struct sysfs_root *root, const char *path, int *ret)
-{
-	if (!*path || sysfs_read_int(root, -1, INT_MAX, ret, "%s/numa_node", path) < 0)
-		*ret = -1;
-}
+/* --- the lease ------------------------------------------------------------------ */
 
 /* The mainline driver has no lease; what its status says is as near as one gets. */
-static void read_mainline_status(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi)
+static int read_mainline_status(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
+				char reason[SYSFS_LINE_MAX])
 {
 	static const struct {
 		const char *word;
@@ -78,40 +124,53 @@ static void read_mainline_status(const struct sysfs_root *root, const char *dir,
 		{ "needs reset", LEASE_LOST },
 	};
 	char line[SYSFS_LINE_MAX];
+	ssize_t n = sysfs_read(root, line, sizeof(line), "%sstatus", dir);
 
-	gaudi->state = LEASE_UNKNOWN;
-	if (sysfs_read(root, line, sizeof(line), "%s/status", dir) < 0) {
-		strcpy(gaudi->reason, "status cannot be read");
-		return;
+	if (n < 0) {
+		strcpy(reason, "status cannot be read");
+		return (int)n;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (strcasecmp(line, words[i].word) == 0)
 			gaudi->state = words[i].state;
 	if (gaudi->state != LEASE_FREE)
-		(void)snprintf(gaudi->reason, sizeof(gaudi->reason), "the driver's status is \"%.200s\"",
-			       line);
+		(void)snprintf(reason, SYSFS_LINE_MAX, "the driver's status is \"%.200s\"", line);
+	return 0;
 }
 
-static void read_lease(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi)
+static int read_lease(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
+		      char reason[SYSFS_LINE_MAX])
 {
 	char line[SYSFS_LINE_MAX];
-	ssize_t n;
+	ssize_t n = sysfs_read(root, line, sizeof(line), "%sstate", dir);
 
-	gaudi->state = LEASE_UNKNOWN;
-	n = sysfs_read(root, line, sizeof(line), "%s/state", dir);
 	if (n < 0) {
-		(void)snprintf(gaudi->reason, sizeof(gaudi->reason), "state cannot be read: %s",
-			       strerror(-(int)n));
-		return;
+		(void)snprintf(reason, SYSFS_LINE_MAX, "state cannot be read: %s", strerror(-(int)n));
+		return (int)n;
 	}
 	for (size_t i = LEASE_FREE; i < ARRAY_SIZE(lease_words); i++)
 		if (strcmp(line, lease_words[i]) == 0)
 			gaudi->state = i;
 	if (gaudi->state == LEASE_UNKNOWN)
-		(void)snprintf(gaudi->reason, sizeof(gaudi->reason), "unknown state \"%.200s\"", line);
+		(void)snprintf(reason, SYSFS_LINE_MAX, "unknown state \"%.200s\"", line);
 	else if (gaudi->state != LEASE_FREE && /* which needs none */
-		 sysfs_read(root, gaudi->reason, sizeof(gaudi->reason), "%s/reason", dir) < 0)
-		gaudi->reason[0] = '\0';
+		 sysfs_read(root, reason, SYSFS_LINE_MAX, "%sreason", dir) < 0)
+		reason[0] = '\0';
+	return 0;
+}
+
+/*
+ * State and reason, of the attributes that have the prefix dir. What could not be
+ * read is LEASE_UNKNOWN with a reason that says so, and the error is returned.
+ */
+static int read_state(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
+		      char reason[SYSFS_LINE_MAX])
+{
+	gaudi->state = LEASE_UNKNOWN;
+	gaudi->reason = reason;
+	reason[0] = '\0';
+	return gaudi->has_lease ? read_lease(root, dir, gaudi, reason)
+				: read_mainline_status(root, dir, gaudi, reason);
 }
 
 void inventory_read_holder(const struct sysfs_root *root, const struct gaudi *gaudi, char *buf, size_t size)
@@ -127,76 +186,143 @@ void inventory_read_holder(const struct sysfs_root *root, const struct gaudi *ga
 		       has_pid && has_owner ? " in " : "", has_owner ? owner : "");
 }
 
-/* Which driver serves the accel device, as far as it is one of ours; false otherwise. */
-static bool find_driver(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi)
-{
-	char path[SYSFS_PATH_MAX];
-	const char *name;
+/* --- scanning ---------------------------------------------------------------------- */
 
-	if (sysfs_resolve(root, path, "%s/driver", dir) == 0) {
-		name = strrchr(path, '/');
-		name = name ? name + 1 : path;
-		if (strcmp(name, "gaudi_p2p") == 0 || strcmp(name, "habanalabs") == 0) {
-			gaudi->has_lease = strcmp(name, "gaudi_p2p") == 0;
-			return text_copy(gaudi->driver, sizeof(gaudi->driver), name);
+struct netdev {
+	char *function; /* path of the PCI function it belongs to */
+	char name[16];
+};
+
+struct scan {
+	const struct sysfs_root *root;
+	struct inventory *inv;
+	struct sysfs_names rdma; /* RDMA devices of this namespace */
+	struct netdev *netdev;	 /* sorted by function */
+	size_t n_netdev;
+	int shortage; /* something could not be read for want of memory or files */
+};
+
+static void scan_done(struct scan *scan)
+{
+	sysfs_names_done(&scan->rdma);
+	for (size_t i = 0; i < scan->n_netdev; i++)
+		free(scan->netdev[i].function);
+	free(scan->netdev);
+}
+
+/*
+ * The result of reading something, which a device that goes may lack. But a
+ * node that is short of memory or open files lacks nothing: such a scan fails.
+ */
+static ssize_t note(struct scan *scan, ssize_t r)
+{
+	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
+		scan->shortage = (int)r;
+	return r;
+}
+
+/* Copies text into a field; false (and the field untouched) when it does not fit. */
+static bool text_copy(char *field, size_t size, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len >= size)
+		return false;
+	memcpy(field, text, len + 1);
+	return true;
+}
+
+static const char *last_component(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* dir is where it was found, which may lie below the function. */
+static void read_numa_node(struct scan *scan, const struct sysfs_root *dir, const char *function, int *ret)
+{
+	bool is_it = strcmp(sysfs_below(scan->root, dir), function) == 0;
+
+	if (!*function ||
+	    note(scan, sysfs_read_int(is_it ? dir : scan->root, -1, INT_MAX, ret, "%s%snuma_node",
+				      is_it ? "" : function, is_it ? "" : "/")) < 0)
+		*ret = -1;
+}
+
+/* Which driver serves the accel device, as far as it is one of ours; false otherwise. */
+static bool find_driver(struct scan *scan, const struct sysfs_root *dir, struct gaudi *gaudi)
+{
+	static const char *const drivers[] = { "gaudi_p2p", "habanalabs" };
+	char link[SYSFS_PATH_MAX];
+
+	gaudi->has_lease = true;
+	gaudi->driver = drivers[0];
+	if (note(scan, sysfs_link(dir, link, sizeof(link), "driver")) == 0) {
+		const char *name = last_component(link);
+
+		if (strcmp(name, drivers[1]) == 0) {
+			gaudi->has_lease = false;
+			gaudi->driver = drivers[1];
+			return true;
 		}
+		if (strcmp(name, drivers[0]) == 0)
+			return true;
 		/* Virtual devices of ours hang on a bus whose driver is everybody's. */
 		if (strcmp(name, "faux_driver") != 0)
 			return false;
 	}
-	gaudi->has_lease = true;
-	strcpy(gaudi->driver, "gaudi_p2p");
-	return sysfs_exists(root, "%s/device_type", dir) && sysfs_exists(root, "%s/state", dir);
+	return sysfs_exists(dir, "device_type") && sysfs_exists(dir, "state");
 }
 
-/* 0: gaudi is filled; -ENODEV: not a Gaudi, or not whole. */
-static int scan_gaudi(const struct sysfs_root *root, const char *name, struct gaudi *gaudi)
+/* 0: a Gaudi was added; -ENODEV: not a Gaudi, or not whole; -ENOMEM. */
+static int scan_gaudi(struct scan *scan, const struct sysfs_names *names, const char *name)
 {
-	char dir[SYSFS_PATH_MAX], path[SYSFS_PATH_MAX], line[SYSFS_LINE_MAX];
-	const char *last;
+	char path[SYSFS_PATH_MAX], serial[64] = "", line[SYSFS_LINE_MAX], reason[SYSFS_LINE_MAX], control[32];
+	_cleanup_(sysfs_root_done) struct sysfs_root dir = SYSFS_ROOT_INIT;
+	struct gaudi gaudi = { .serial = serial, .path = "" };
 	int r;
 
 	/* accel_controlD0 lies in the same class and has no number right behind "accel". */
-	if (num_parse_suffix(name, "accel", &gaudi->minor) < 0)
+	if (num_parse_suffix(name, "accel", &gaudi.minor) < 0)
 		return -ENODEV;
-	r = sysfs_resolve(root, dir, "class/accel/%s/device", name);
+	r = note(scan, sysfs_enter(scan->root, &dir, "class/accel/%s/device", name));
 	if (r < 0) {
 		log_debug("%s: no parent device, skipped: %s", name, strerror(-r));
 		return -ENODEV;
 	}
-	if (!find_driver(root, dir, gaudi)) {
+	if (!find_driver(scan, &dir, &gaudi)) {
 		log_debug("%s: not a Gaudi, skipped", name);
 		return -ENODEV;
 	}
-	strcpy(path, dir);
-	if (pci_function_of_path(path, gaudi->pci))
-		strcpy(gaudi->path, path);
-	gaudi->has_control = sysfs_exists(root, "class/accel/accel_controlD%u", gaudi->minor);
-	read_numa_node(root, gaudi->path, &gaudi->numa_node);
-	if (sysfs_read_int(root, 0, INT_MAX, &gaudi->module_id, "%s/module_id", dir) < 0)
-		gaudi->module_id = -1;
-	if (sysfs_read(root, line, sizeof(line), "%s/serial", dir) > 0 && pairs_id_is_valid(line))
-		(void)text_copy(gaudi->serial, sizeof(gaudi->serial), line);
-	if (gaudi->has_lease)
-		read_lease(root, dir, gaudi);
-	else
-		read_mainline_status(root, dir, gaudi);
-	last = strrchr(dir, '/');
-	if (!text_copy(gaudi->id, sizeof(gaudi->id),
-		       gaudi->serial[0] ? gaudi->serial
-		       : gaudi->pci[0]	? gaudi->pci
-		       : last		? last + 1
-					: dir) ||
-	    !pairs_id_is_valid(gaudi->id)) {
+	strcpy(path, sysfs_below(scan->root, &dir));
+	if (pci_function_of_path(path, gaudi.pci))
+		gaudi.path = path;
+	(void)snprintf(control, sizeof(control), "accel_controlD%u", gaudi.minor);
+	gaudi.has_control = sysfs_names_has(names, control);
+	read_numa_node(scan, &dir, gaudi.path, &gaudi.numa_node);
+	if (note(scan, sysfs_read_int(&dir, 0, INT_MAX, &gaudi.module_id, "module_id")) < 0)
+		gaudi.module_id = -1;
+	if (note(scan, sysfs_read(&dir, line, sizeof(line), "serial")) > 0 && pairs_id_is_valid(line))
+		(void)text_copy(serial, sizeof(serial), line);
+	(void)note(scan, read_state(&dir, "", &gaudi, reason));
+	gaudi.id = serial[0]	  ? serial
+		   : gaudi.pci[0] ? gaudi.pci
+				  : last_component(sysfs_below(scan->root, &dir));
+	if (!pairs_id_is_valid(gaudi.id)) {
 		log_debug("%s: no name to identify it by, skipped", name);
 		return -ENODEV;
 	}
+	scan->inv->gaudi[scan->inv->n_gaudi] = gaudi_new(&gaudi);
+	if (!scan->inv->gaudi[scan->inv->n_gaudi])
+		return -ENOMEM;
+	scan->inv->n_gaudi++;
 	return 0;
 }
 
 static int gaudi_compare(const void *a, const void *b)
 {
-	const struct gaudi *x = a, *y = b;
+	const struct gaudi *x = *(struct gaudi *const *)a, *y = *(struct gaudi *const *)b;
 	int r = strcmp(x->id, y->id);
 
 	return r ? r : (x->minor > y->minor) - (x->minor < y->minor);
@@ -212,143 +338,221 @@ static void gaudi_ids_make_unique(struct inventory *inv)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < inv->n_gaudi; i++) {
-		struct gaudi *a = &inv->gaudi[i];
+		struct gaudi *a = inv->gaudi[i];
 		bool twice = false;
 
 		for (size_t j = 0; a->serial[0] && j < inv->n_gaudi; j++)
-			twice = twice || (j != i && strcmp(inv->gaudi[j].serial, a->serial) == 0);
+			twice = twice || (j != i && strcmp(inv->gaudi[j]->serial, a->serial) == 0);
 		if (twice && a->pci[0])
-			strcpy(a->id, a->pci);
+			a->id = a->pci;
 	}
 	if (inv->n_gaudi > 1)
-		qsort(inv->gaudi, inv->n_gaudi, sizeof(*inv->gaudi), gaudi_compare);
+		qsort(inv->gaudi, inv->n_gaudi, sizeof(struct gaudi *), gaudi_compare);
 	for (size_t i = 0; i < inv->n_gaudi; i++) {
-		if (kept > 0 && strcmp(inv->gaudi[kept - 1].id, inv->gaudi[i].id) == 0)
-			log_debug("accel%u: another node of %s, skipped", inv->gaudi[i].minor,
-				  inv->gaudi[i].id);
-		else if (kept++ != i)
-			inv->gaudi[kept - 1] = inv->gaudi[i];
+		struct gaudi *gaudi = inv->gaudi[i];
+
+		if (kept > 0 && strcmp(inv->gaudi[kept - 1]->id, gaudi->id) == 0) {
+			log_debug("accel%u: another node of %s, skipped", gaudi->minor, gaudi->id);
+			gaudi_unref(gaudi);
+		} else {
+			inv->gaudi[kept++] = gaudi;
+		}
 	}
 	inv->n_gaudi = kept;
 }
 
-static int scan_gaudis(const struct sysfs_root *root, struct inventory *inv)
+static int scan_gaudis(struct scan *scan)
 {
 	_cleanup_(sysfs_names_done) struct sysfs_names names = {};
-	int r = sysfs_list(root, "class/accel", &names);
+	int r = sysfs_list(scan->root, "class/accel", &names);
 
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < names.n; i++) {
-		struct gaudi gaudi = {}, *added;
-
-		if (scan_gaudi(root, names.name[i], &gaudi) < 0)
-			continue;
-		added = array_grow((void **)&inv->gaudi, &inv->n_gaudi, sizeof(*added));
-		if (!added)
+	scan->inv->gaudi = calloc(names.n + 1, sizeof(struct gaudi *));
+	if (!scan->inv->gaudi)
+		return -ENOMEM;
+	for (size_t i = 0; i < names.n; i++)
+		if (scan_gaudi(scan, &names, names.name[i]) == -ENOMEM)
 			return -ENOMEM;
-		*added = gaudi;
-	}
-	gaudi_ids_make_unique(inv);
+	gaudi_ids_make_unique(scan->inv);
 	return 0;
 }
 
-/* Fills path and PCI address from a device directory. */
-static bool nic_locate(struct nic *nic, const char *dir)
+static int netdev_compare(const void *a, const void *b)
 {
-	char path[SYSFS_PATH_MAX];
+	const struct netdev *x = a, *y = b;
+	int r = strcmp(x->function, y->function);
 
-	strcpy(path, dir);
+	return r ? r : strverscmp(x->name, y->name);
+}
+
+/* The network interface as its link in the class says it: ../../FUNCTION/net/NAME. 0 also when it says something else. */
+static int scan_netdev(struct scan *scan, const char *name)
+{
+	static const char up[] = "../../";
+	struct netdev *netdev = &scan->netdev[scan->n_netdev];
+	char link[SYSFS_PATH_MAX];
+	const char *end;
+
+	if (!pairs_name_is_valid(name) || !text_copy(netdev->name, sizeof(netdev->name), name) ||
+	    sysfs_link(scan->root, link, sizeof(link), "class/net/%s", name) < 0 ||
+	    strncmp(link, up, strlen(up)) != 0)
+		return 0;
+	end = strstr(link, "/net/");
+	if (!end || end < link + strlen(up))
+		return 0;
+	netdev->function = strndup(link + strlen(up), (size_t)(end - link) - strlen(up));
+	if (!netdev->function)
+		return -ENOMEM;
+	scan->n_netdev++;
+	return 0;
+}
+
+static int scan_netdevs(struct scan *scan)
+{
+	_cleanup_(sysfs_names_done) struct sysfs_names names = {};
+	int r = sysfs_list(scan->root, "class/net", &names);
+
+	if (r == -ENOENT)
+		return 0;
+	if (r < 0)
+		return r;
+	scan->netdev = calloc(names.n + 1, sizeof(*scan->netdev));
+	if (!scan->netdev)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < names.n; i++)
+		r = scan_netdev(scan, names.name[i]);
+	if (scan->n_netdev > 1)
+		qsort(scan->netdev, scan->n_netdev, sizeof(*scan->netdev), netdev_compare);
+	return r;
+}
+
+/* The function's first network interface, if it has one in this namespace. */
+static void find_netdev(const struct scan *scan, struct nic *nic)
+{
+	size_t lo = 0, hi = scan->n_netdev;
+
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (strcmp(scan->netdev[mid].function, nic->path) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo < scan->n_netdev && strcmp(scan->netdev[lo].function, nic->path) == 0)
+		strcpy(nic->name.netdev, scan->netdev[lo].name);
+}
+
+/* Fills path (of a device directory before) and PCI address. */
+static bool nic_locate(const struct scan *scan, const struct sysfs_root *dir, struct nic *nic,
+		       char path[SYSFS_PATH_MAX])
+{
+	strcpy(path, sysfs_below(scan->root, dir));
 	if (!pci_function_of_path(path, nic->name.pci))
 		return false;
-	strcpy(nic->path, path);
+	nic->path = path;
 	return true;
 }
 
 /* Which physical function a virtual one belongs to. */
-static void read_physfn(const struct sysfs_root *root, struct nic *nic)
+static void read_physfn(struct scan *scan, const struct sysfs_root *dir, struct nic *nic)
 {
-	char path[SYSFS_PATH_MAX];
+	bool is_it = strcmp(sysfs_below(scan->root, dir), nic->path) == 0;
+	char link[SYSFS_PATH_MAX];
 
-	if (sysfs_resolve(root, path, "%s/physfn", nic->path) == 0)
-		(void)pci_function_of_path(path, nic->physfn);
-}
-
-/* The function's first network interface, if it has one in this namespace. 0 or -ENOMEM. */
-static int read_netdev(const struct sysfs_root *root, struct nic *nic)
-{
-	_cleanup_(sysfs_names_done) struct sysfs_names names = {};
-	char path[SYSFS_PATH_MAX];
-	int r;
-
-	if ((size_t)snprintf(path, sizeof(path), "%s/net", nic->path) >= sizeof(path))
-		return 0;
-	r = sysfs_list(root, path, &names);
-	if (r == 0 && names.n > 0 && pairs_name_is_valid(names.name[0]))
-		(void)text_copy(nic->name.netdev, sizeof(nic->name.netdev), names.name[0]);
-	return r == -ENOMEM ? r : 0;
+	if (note(scan, sysfs_link(is_it ? dir : scan->root, link, sizeof(link), "%s%sphysfn",
+				  is_it ? "" : nic->path, is_it ? "" : "/")) == 0 &&
+	    pci_addr_is_valid(last_component(link)))
+		(void)text_copy(nic->physfn, sizeof(nic->physfn), last_component(link));
 }
 
 /* A Soft-RoCE link names its interface; the interface knows the function, perhaps through a virtio child. */
-static bool locate_soft(const struct sysfs_root *root, struct nic *nic)
+static bool locate_soft(struct scan *scan, struct sysfs_root *dir, struct nic *nic, char path[SYSFS_PATH_MAX])
 {
-	char netdev[SYSFS_LINE_MAX], dir[SYSFS_PATH_MAX];
+	char netdev[SYSFS_LINE_MAX];
 
-	if (sysfs_read(root, netdev, sizeof(netdev), "class/infiniband/%s/parent", nic->name.rdma) <= 0 ||
-	    !pairs_name_is_valid(netdev) || sysfs_resolve(root, dir, "class/net/%s/device", netdev) < 0 ||
-	    !nic_locate(nic, dir))
+	if (note(scan, sysfs_read(scan->root, netdev, sizeof(netdev), "class/infiniband/%s/parent",
+				  nic->name.rdma)) <= 0 ||
+	    !pairs_name_is_valid(netdev) ||
+	    note(scan, sysfs_enter(scan->root, dir, "class/net/%s/device", netdev)) < 0 ||
+	    !nic_locate(scan, dir, nic, path))
 		return false;
 	nic->is_soft = true;
 	return text_copy(nic->name.netdev, sizeof(nic->name.netdev), netdev);
 }
 
 /*
- * 0: nic is filled; 1: only hidden is (Soft-RoCE in another namespace); -ENODEV: half there, or on no PCI function;
- * -ENOMEM.
+ * Where the NIC of a verbs node is. 0: nic and path are filled; 1: only hidden is (Soft-RoCE in
+ * another namespace); -ENODEV: on no PCI function.
  */
-static int scan_uverbs(const struct sysfs_root *root, const char *name, struct nic *nic,
-		       struct hidden_uverbs *hidden)
+static int locate_uverbs(struct scan *scan, const char *name, struct sysfs_root *dir, struct nic *nic,
+			 char path[SYSFS_PATH_MAX], struct hidden_uverbs *hidden)
 {
-	char dir[SYSFS_PATH_MAX], line[SYSFS_LINE_MAX];
+	if (note(scan, sysfs_enter(scan->root, dir, "class/infiniband_verbs/%s/device", name)) == 0) {
+		if (nic_locate(scan, dir, nic, path))
+			return 0;
+		log_debug("%s (%s): not a PCI function, skipped", nic->name.rdma, name);
+		return -ENODEV;
+	}
+	if (!nic->is_visible) {
+		strcpy(hidden->uverbs, nic->name.uverbs);
+		strcpy(hidden->rdma, nic->name.rdma);
+		return 1;
+	}
+	if (locate_soft(scan, dir, nic, path))
+		return 0;
+	log_debug("%s (%s): on no PCI function, skipped", nic->name.rdma, name);
+	return -ENODEV;
+}
+
+/* 0: something was added; -ENODEV: half there, or on no PCI function; -ENOMEM. */
+static int scan_uverbs(struct scan *scan, const char *name)
+{
+	_cleanup_(sysfs_root_done) struct sysfs_root dir = SYSFS_ROOT_INIT;
+	char path[SYSFS_PATH_MAX], line[SYSFS_LINE_MAX];
+	struct inventory *inv = scan->inv;
+	struct nic nic = {}, *added;
 	unsigned number;
+	int r;
 
 	if (num_parse_suffix(name, "uverbs", &number) < 0 ||
-	    !text_copy(nic->name.uverbs, sizeof(nic->name.uverbs), name))
+	    !text_copy(nic.name.uverbs, sizeof(nic.name.uverbs), name))
 		return -ENODEV;
-	if (sysfs_read(root, line, sizeof(line), "class/infiniband_verbs/%s/ibdev", name) <= 0 ||
-	    !pairs_name_is_valid(line) || !text_copy(nic->name.rdma, sizeof(nic->name.rdma), line)) {
+	if (note(scan, sysfs_read(scan->root, line, sizeof(line), "class/infiniband_verbs/%s/ibdev", name)) <=
+		    0 ||
+	    !pairs_name_is_valid(line) || !text_copy(nic.name.rdma, sizeof(nic.name.rdma), line)) {
 		log_debug("%s: names no RDMA device, skipped", name);
 		return -ENODEV;
 	}
 	/* sysfs shows only this namespace's RDMA devices, but every namespace's verbs nodes. */
-	nic->is_visible = sysfs_exists(root, "class/infiniband/%s", line);
-	if (sysfs_resolve(root, dir, "class/infiniband_verbs/%s/device", name) == 0) {
-		if (!nic_locate(nic, dir)) {
-			log_debug("%s (%s): not a PCI function, skipped", line, name);
-			return -ENODEV;
-		}
-	} else if (!nic->is_visible) {
-		strcpy(hidden->uverbs, nic->name.uverbs);
-		strcpy(hidden->rdma, nic->name.rdma);
-		return 1;
-	} else if (!locate_soft(root, nic)) {
-		log_debug("%s (%s): on no PCI function, skipped", line, name);
-		return -ENODEV;
-	}
-	if (nic->is_visible &&
-	    sysfs_read(root, line, sizeof(line), "class/infiniband/%s/node_guid", nic->name.rdma) > 0 &&
+	nic.is_visible = sysfs_names_has(&scan->rdma, line);
+	r = locate_uverbs(scan, name, &dir, &nic, path, &inv->hidden[inv->n_hidden]);
+	if (r == 1)
+		inv->n_hidden++;
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (nic.is_visible &&
+	    note(scan, sysfs_read(scan->root, line, sizeof(line), "class/infiniband/%s/node_guid",
+				  nic.name.rdma)) > 0 &&
 	    pairs_id_is_valid(line))
-		(void)text_copy(nic->name.node_guid, sizeof(nic->name.node_guid), line);
-	read_numa_node(root, nic->path, &nic->numa_node);
-	read_physfn(root, nic);
-	return nic->name.netdev[0] ? 0 : read_netdev(root, nic);
+		(void)text_copy(nic.name.node_guid, sizeof(nic.name.node_guid), line);
+	read_numa_node(scan, &dir, nic.path, &nic.numa_node);
+	read_physfn(scan, &dir, &nic);
+	if (!nic.name.netdev[0])
+		find_netdev(scan, &nic);
+	added = nic_new(&nic);
+	if (!added)
+		return -ENOMEM;
+	inv->nic[inv->n_nic++] = added;
+	return 0;
 }
 
 static int nic_compare(const void *a, const void *b)
 {
-	const struct nic *x = a, *y = b;
+	const struct nic *x = *(struct nic *const *)a, *y = *(struct nic *const *)b;
 	int r = strcmp(x->name.pci, y->name.pci);
 
 	if (r)
@@ -364,68 +568,65 @@ static void nics_make_unique(struct inventory *inv)
 	size_t kept = 0;
 
 	if (inv->n_nic > 1)
-		qsort(inv->nic, inv->n_nic, sizeof(*inv->nic), nic_compare);
+		qsort(inv->nic, inv->n_nic, sizeof(struct nic *), nic_compare);
 	for (size_t i = 0; i < inv->n_nic; i++) {
-		if (kept > 0 && strcmp(inv->nic[kept - 1].name.pci, inv->nic[i].name.pci) == 0)
-			log_debug("%s: another RDMA device of %s, skipped", inv->nic[i].name.rdma,
-				  inv->nic[i].name.pci);
-		else if (kept++ != i)
-			inv->nic[kept - 1] = inv->nic[i];
+		struct nic *nic = inv->nic[i];
+
+		if (kept > 0 && strcmp(inv->nic[kept - 1]->name.pci, nic->name.pci) == 0) {
+			log_debug("%s: another RDMA device of %s, skipped", nic->name.rdma, nic->name.pci);
+			nic_unref(nic);
+		} else {
+			inv->nic[kept++] = nic;
+		}
 	}
 	inv->n_nic = kept;
 }
 
 static int nic_pci_compare(const void *pci, const void *nic)
 {
-	return strcmp(pci, ((const struct nic *)nic)->name.pci);
+	return strcmp(pci, (*(struct nic *const *)nic)->name.pci);
 }
 
 static struct nic *find_nic(const struct inventory *inv, const char *pci)
 {
-	if (inv->n_nic == 0)
-		return NULL;
-	return bsearch(pci, inv->nic, inv->n_nic, sizeof(*inv->nic), nic_pci_compare);
+	struct nic **found = NULL;
+
+	if (inv->n_nic > 0)
+		found = bsearch(pci, inv->nic, inv->n_nic, sizeof(struct nic *), nic_pci_compare);
+	return found ? *found : NULL;
 }
 
 static void nics_find_vfs(struct inventory *inv)
 {
 	for (size_t i = 0; i < inv->n_nic; i++) {
-		struct nic *physfn = inv->nic[i].physfn[0] ? find_nic(inv, inv->nic[i].physfn) : NULL;
+		struct nic *physfn = inv->nic[i]->physfn[0] ? find_nic(inv, inv->nic[i]->physfn) : NULL;
 
 		if (physfn)
 			physfn->has_vfs = true;
 	}
 }
 
-static int scan_nics(const struct sysfs_root *root, struct inventory *inv)
+static int scan_nics(struct scan *scan)
 {
 	_cleanup_(sysfs_names_done) struct sysfs_names names = {};
-	int r = sysfs_list(root, "class/infiniband_verbs", &names);
+	struct inventory *inv = scan->inv;
+	int r = sysfs_list(scan->root, "class/infiniband_verbs", &names);
 
 	if (r == -ENOENT)
 		return 0;
+	if (r == 0)
+		r = sysfs_list(scan->root, "class/infiniband", &scan->rdma);
+	if (r == 0 || r == -ENOENT)
+		r = scan_netdevs(scan);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < names.n; i++) {
-		struct hidden_uverbs hidden = {}, *added_hidden;
-		struct nic nic = {}, *added;
-
-		r = scan_uverbs(root, names.name[i], &nic, &hidden);
-		if (r == -ENOMEM)
-			return r;
-		if (r == 0) {
-			added = array_grow((void **)&inv->nic, &inv->n_nic, sizeof(*added));
-			if (!added)
-				return -ENOMEM;
-			*added = nic;
-		} else if (r == 1) {
-			added_hidden =
-				array_grow((void **)&inv->hidden, &inv->n_hidden, sizeof(*added_hidden));
-			if (!added_hidden)
-				return -ENOMEM;
-			*added_hidden = hidden;
-		}
-	}
+	inv->nic = calloc(names.n + 1, sizeof(struct nic *));
+	inv->hidden = calloc(names.n + 1, sizeof(*inv->hidden));
+	if (!inv->nic || !inv->hidden)
+		return -ENOMEM;
+	for (size_t i = 0; i < names.n; i++)
+		if (scan_uverbs(scan, names.name[i]) == -ENOMEM)
+			return -ENOMEM;
 	nics_make_unique(inv);
 	nics_find_vfs(inv);
 	return 0;
@@ -434,72 +635,79 @@ static int scan_nics(const struct sysfs_root *root, struct inventory *inv)
 int inventory_scan(const struct sysfs_root *root, struct inventory **ret)
 {
 	_cleanup_(inventory_freep) struct inventory *inv = calloc(1, sizeof(*inv));
+	_cleanup_(scan_done) struct scan scan = { .root = root, .inv = inv };
 	int r;
 
 	if (!inv)
 		return -ENOMEM;
-	r = scan_gaudis(root, inv);
-	if (r < 0)
-		return r;
-	r = scan_nics(root, inv);
-	if (r < 0)
-		return r;
+	r = scan_gaudis(&scan);
+	if (r == 0)
+		r = scan_nics(&scan);
+	if (r < 0 || scan.shortage < 0)
+		return r < 0 ? r : scan.shortage;
 	inv->has_rdma_cm = sysfs_exists(root, "class/misc/rdma_cm");
 	*ret = TAKE_PTR(inv);
 	return 0;
 }
 
-static bool array_copy(void **copy, const void *array, size_t n, size_t size)
+/* --- the next inventory ------------------------------------------------------------------- */
+
+/* The Gaudi with its state read anew: the same one when that has not changed. NULL: no memory. */
+static struct gaudi *gaudi_refresh(const struct sysfs_root *root, struct gaudi *old)
 {
-	*copy = n ? malloc(n * size) : NULL;
-	if (*copy)
-		memcpy(*copy, array, n * size);
-	return *copy || n == 0;
+	char dir[SYSFS_PATH_MAX + 1], reason[SYSFS_LINE_MAX];
+	struct gaudi now = *old;
+
+	/* A virtual device has no path; its node leads to it. */
+	if (old->path[0])
+		(void)snprintf(dir, sizeof(dir), "%s/", old->path);
+	else
+		(void)snprintf(dir, sizeof(dir), "class/accel/accel%u/device/", old->minor);
+	(void)read_state(root, dir, &now, reason);
+	if (now.state == old->state && strcmp(now.reason, old->reason) == 0)
+		return gaudi_ref(old);
+	return gaudi_new(&now);
 }
 
 int inventory_refresh(const struct sysfs_root *root, const struct inventory *old, struct inventory **ret)
 {
-	_cleanup_(inventory_freep) struct inventory *inv = malloc(sizeof(*inv));
+	_cleanup_(inventory_freep) struct inventory *inv = calloc(1, sizeof(*inv));
 
 	if (!inv)
 		return -ENOMEM;
-	*inv = *old;
-	inv->gaudi = NULL;
-	inv->nic = NULL;
-	inv->hidden = NULL;
-	if (!array_copy((void **)&inv->gaudi, old->gaudi, old->n_gaudi, sizeof(*old->gaudi)) ||
-	    !array_copy((void **)&inv->nic, old->nic, old->n_nic, sizeof(*old->nic)) ||
-	    !array_copy((void **)&inv->hidden, old->hidden, old->n_hidden, sizeof(*old->hidden)))
+	inv->has_rdma_cm = old->has_rdma_cm;
+	inv->gaudi = calloc(old->n_gaudi + 1, sizeof(struct gaudi *));
+	inv->nic = calloc(old->n_nic + 1, sizeof(struct nic *));
+	inv->hidden = calloc(old->n_hidden + 1, sizeof(*inv->hidden));
+	if (!inv->gaudi || !inv->nic || !inv->hidden)
 		return -ENOMEM;
-	for (size_t i = 0; i < inv->n_gaudi; i++) {
-		struct gaudi *gaudi = &inv->gaudi[i];
-		char dir[SYSFS_PATH_MAX];
-
-		/* A virtual device has no path; its node leads to it. */
-		if (gaudi->path[0])
-			strcpy(dir, gaudi->path);
-		else
-			(void)snprintf(dir, sizeof(dir), "class/accel/accel%u/device", gaudi->minor);
-		memset(gaudi->reason, 0, sizeof(gaudi->reason));
-		if (gaudi->has_lease)
-			read_lease(root, dir, gaudi);
-		else
-			read_mainline_status(root, dir, gaudi);
+	for (; inv->n_nic < old->n_nic; inv->n_nic++)
+		inv->nic[inv->n_nic] = nic_ref(old->nic[inv->n_nic]);
+	for (; inv->n_hidden < old->n_hidden; inv->n_hidden++)
+		inv->hidden[inv->n_hidden] = old->hidden[inv->n_hidden];
+	for (; inv->n_gaudi < old->n_gaudi; inv->n_gaudi++) {
+		inv->gaudi[inv->n_gaudi] = gaudi_refresh(root, old->gaudi[inv->n_gaudi]);
+		if (!inv->gaudi[inv->n_gaudi])
+			return -ENOMEM;
 	}
 	*ret = TAKE_PTR(inv);
 	return 0;
 }
 
+/* --- looking things up ---------------------------------------------------------------------- */
+
 static int gaudi_id_compare(const void *id, const void *gaudi)
 {
-	return strcmp(id, ((const struct gaudi *)gaudi)->id);
+	return strcmp(id, (*(struct gaudi *const *)gaudi)->id);
 }
 
-const struct gaudi *inventory_find_gaudi(const struct inventory *inv, const char *id)
+struct gaudi *inventory_find_gaudi(const struct inventory *inv, const char *id)
 {
-	if (inv->n_gaudi == 0)
-		return NULL;
-	return bsearch(id, inv->gaudi, inv->n_gaudi, sizeof(*inv->gaudi), gaudi_id_compare);
+	struct gaudi **found = NULL;
+
+	if (inv->n_gaudi > 0)
+		found = bsearch(id, inv->gaudi, inv->n_gaudi, sizeof(struct gaudi *), gaudi_id_compare);
+	return found ? *found : NULL;
 }
 
 const struct nic *inventory_find_nic(const struct inventory *inv, const char *pci)
@@ -507,12 +715,35 @@ const struct nic *inventory_find_nic(const struct inventory *inv, const char *pc
 	return find_nic(inv, pci);
 }
 
+static bool gaudi_equal(const struct gaudi *a, const struct gaudi *b)
+{
+	return a == b ||
+	       (a->minor == b->minor && a->has_control == b->has_control && a->has_lease == b->has_lease &&
+		a->state == b->state && a->numa_node == b->numa_node && a->module_id == b->module_id &&
+		strcmp(a->pci, b->pci) == 0 && strcmp(a->id, b->id) == 0 &&
+		strcmp(a->driver, b->driver) == 0 && strcmp(a->serial, b->serial) == 0 &&
+		strcmp(a->path, b->path) == 0 && strcmp(a->reason, b->reason) == 0);
+}
+
+static bool nic_equal(const struct nic *a, const struct nic *b)
+{
+	return a == b ||
+	       (a->numa_node == b->numa_node && a->is_soft == b->is_soft && a->is_visible == b->is_visible &&
+		a->has_vfs == b->has_vfs && strcmp(a->physfn, b->physfn) == 0 &&
+		/* zeroed before it was filled, so padding compares equal */
+		memcmp(&a->name, &b->name, sizeof(a->name)) == 0 && strcmp(a->path, b->path) == 0);
+}
+
 bool inventory_equal(const struct inventory *a, const struct inventory *b)
 {
-	/* Elements are zeroed before they are filled, so padding compares equal. */
-	return a->n_gaudi == b->n_gaudi && a->n_nic == b->n_nic && a->n_hidden == b->n_hidden &&
-	       a->has_rdma_cm == b->has_rdma_cm &&
-	       (!a->n_gaudi || memcmp(a->gaudi, b->gaudi, a->n_gaudi * sizeof(*a->gaudi)) == 0) &&
-	       (!a->n_nic || memcmp(a->nic, b->nic, a->n_nic * sizeof(*a->nic)) == 0) &&
-	       (!a->n_hidden || memcmp(a->hidden, b->hidden, a->n_hidden * sizeof(*a->hidden)) == 0);
+	if (a->n_gaudi != b->n_gaudi || a->n_nic != b->n_nic || a->n_hidden != b->n_hidden ||
+	    a->has_rdma_cm != b->has_rdma_cm)
+		return false;
+	for (size_t i = 0; i < a->n_gaudi; i++)
+		if (!gaudi_equal(a->gaudi[i], b->gaudi[i]))
+			return false;
+	for (size_t i = 0; i < a->n_nic; i++)
+		if (!nic_equal(a->nic[i], b->nic[i]))
+			return false;
+	return a->n_hidden == 0 || memcmp(a->hidden, b->hidden, a->n_hidden * sizeof(*a->hidden)) == 0;
 }

@@ -32,31 +32,45 @@ const char *lease_state_name(enum lease_state state);
 /* Draining and scrubbing: about to be free by itself. */
 bool lease_state_is_transient(enum lease_state state);
 
+/*
+ * A Gaudi, and a NIC function, as they were at one moment. They do not change
+ * once they are in an inventory; the next one shares those that are still the
+ * same, and whoever keeps one longer takes a reference. Their texts lie behind
+ * them in the same memory.
+ */
 struct gaudi {
-	char id[64];	/* Device ID: serial if usable and unique, else PCI address, else the kernel's name */
+	unsigned refs;
 	unsigned minor; /* accelN, and accel_controlDN with the same N */
 	bool has_control;
 	bool has_lease; /* gaudi_p2p; false: the mainline driver, which knows none */
-	char driver[32];
-	char pci[24];	 /* "" for a virtual device */
-	char serial[64]; /* "" when sysfs has none */
-	char path
-		[SYSFS_PATH_MAX]; /* of the function below the root: "devices/pci0000:00/..."; "" when virtual */
-	int numa_node;		  /* -1: not known */
-	int module_id;		  /* -1: not known */
 	enum lease_state state;
-	char reason[SYSFS_LINE_MAX]; /* the driver's words, "" when it has nothing to say */
+	int numa_node;	/* -1: not known */
+	int module_id;	/* -1: not known */
+	char pci[24];	/* "" for a virtual device */
+	const char *id; /* Device ID: serial if usable and unique, else PCI address, else the kernel's name */
+	const char *driver; /* "gaudi_p2p" or "habanalabs"; a constant */
+	const char *serial; /* "" when sysfs has none */
+	const char *path;   /* of the function below the root: "devices/pci0000:00/..."; "" when virtual */
+	const char *reason; /* the driver's words, "" when it has nothing to say */
 };
 
 struct nic {
+	unsigned refs;
+	int numa_node;	       /* -1: not known */
+	bool is_soft;	       /* Soft-RoCE on the function's netdev */
+	bool is_visible;       /* false: its RDMA device is in another network namespace */
+	bool has_vfs;	       /* virtual functions of it are in this inventory */
+	char physfn[24];       /* PCI address of the function that a virtual function belongs to, else "" */
 	struct pairs_nic name; /* netdev, node_guid are "" when the NIC is inside a pod */
-	char path[SYSFS_PATH_MAX];
-	int numa_node;	 /* -1: not known */
-	bool is_soft;	 /* Soft-RoCE on the function's netdev */
-	bool is_visible; /* false: its RDMA device is in another network namespace */
-	char physfn[24]; /* PCI address of the function that a virtual function belongs to, else "" */
-	bool has_vfs;	 /* virtual functions of it are in this inventory */
+	const char *path;
 };
+
+/* A copy with one owner and texts of its own; NULL: no memory. */
+struct gaudi *gaudi_new(const struct gaudi *from);
+struct nic *nic_new(const struct nic *from);
+/* One more owner, and one less. */
+struct gaudi *gaudi_ref(struct gaudi *gaudi);
+void gaudi_unref(struct gaudi *gaudi);
 
 /*
  * A verbs node whose RDMA device is in another namespace and which does not
@@ -70,9 +84,9 @@ struct hidden_uverbs {
 
 struct inventory {
 	size_t n_gaudi;
-	struct gaudi *gaudi; /* sorted by id */
+	struct gaudi **gaudi; /* sorted by id */
 	size_t n_nic;
-	struct nic *nic; /* sorted by PCI address, one per function */
+	struct nic **nic; /* sorted by PCI address, one per function */
 	size_t n_hidden;
 	struct hidden_uverbs *hidden;
 	bool has_rdma_cm; /* /dev/infiniband/rdma_cm exists */
@@ -103,7 +117,7 @@ void inventory_read_holder(const struct sysfs_root *root, const struct gaudi *ga
 int inventory_refresh(const struct sysfs_root *root, const struct inventory *old, struct inventory **ret);
 
 /* By Device ID, by PCI address; NULL when there is none. Valid as long as inv. */
-const struct gaudi *inventory_find_gaudi(const struct inventory *inv, const char *id);
+struct gaudi *inventory_find_gaudi(const struct inventory *inv, const char *id);
 const struct nic *inventory_find_nic(const struct inventory *inv, const char *pci);
 
 /* True when both show the same devices in the same states, reasons included. */

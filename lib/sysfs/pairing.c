@@ -203,10 +203,10 @@ static void find_candidates(const struct inventory *inv, const struct pairing_op
 	bool pairing = strcmp(options->mode, "paired") == 0;
 
 	for (size_t i = 0; i < inv->n_gaudi; i++)
-		if (!pairs_find(p, inv->gaudi[i].id))
-			c->gaudi[c->n_gaudi++] = &inv->gaudi[i];
+		if (!pairs_find(p, inv->gaudi[i]->id))
+			c->gaudi[c->n_gaudi++] = inv->gaudi[i];
 	for (size_t i = 0; pairing && i < inv->n_nic; i++) {
-		const struct nic *nic = &inv->nic[i];
+		const struct nic *nic = inv->nic[i];
 
 		/* Inside a pod and in no pair of ours: somebody else gave it out. */
 		if (nic->is_visible && pairing_nic_is_free(p, &nic->name) &&
@@ -225,8 +225,8 @@ static size_t rank_of(const struct inventory *inv, const struct nic *nic)
 {
 	size_t rank = 0;
 
-	for (const struct nic *other = inv->nic; nic->physfn[0] && other < nic; other++)
-		rank += strcmp(other->physfn, nic->physfn) == 0;
+	for (size_t i = 0; nic->physfn[0] && inv->nic[i] != nic; i++)
+		rank += strcmp(inv->nic[i]->physfn, nic->physfn) == 0;
 	return rank;
 }
 

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -97,9 +98,9 @@ int sysfs_read_int(const struct sysfs_root *root, int min, int max, int *ret, co
 	return n < 0 ? (int)n : num_parse_int(line, min, max, ret);
 }
 
-int sysfs_resolve(const struct sysfs_root *root, char *buf, const char *format, ...)
+int sysfs_enter(const struct sysfs_root *root, struct sysfs_root *ret, const char *format, ...)
 {
-	char path[SYSFS_PATH_MAX], real[SYSFS_PATH_MAX];
+	char path[SYSFS_PATH_MAX];
 	_cleanup_close_ int fd = -EBADF;
 	size_t len = strlen(root->real);
 	int r = PATH_FORMAT(path, format);
@@ -109,12 +110,34 @@ int sysfs_resolve(const struct sysfs_root *root, char *buf, const char *format, 
 	fd = openat(root->fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return negative_errno();
-	r = real_path_of(fd, real);
+	r = real_path_of(fd, ret->real);
 	if (r < 0)
 		return r;
-	if (strncmp(real, root->real, len) != 0 || real[len] != '/')
+	if (strncmp(ret->real, root->real, len) != 0 || ret->real[len] != '/')
 		return -EXDEV;
-	memmove(buf, real + len + 1, strlen(real + len + 1) + 1);
+	ret->fd = TAKE_FD(fd);
+	return 0;
+}
+
+const char *sysfs_below(const struct sysfs_root *root, const struct sysfs_root *dir)
+{
+	return dir->real + strlen(root->real) + 1;
+}
+
+int sysfs_link(const struct sysfs_root *root, char *buf, size_t size, const char *format, ...)
+{
+	char path[SYSFS_PATH_MAX];
+	int r = PATH_FORMAT(path, format);
+	ssize_t n;
+
+	if (r < 0)
+		return r;
+	n = readlinkat(root->fd, path, buf, size);
+	if (n < 0)
+		return negative_errno();
+	if ((size_t)n >= size)
+		return -EMSGSIZE;
+	buf[n] = '\0';
 	return 0;
 }
 
@@ -136,6 +159,11 @@ void sysfs_names_done(struct sysfs_names *names)
 static int name_compare(const void *a, const void *b)
 {
 	return strverscmp(*(char *const *)a, *(char *const *)b);
+}
+
+bool sysfs_names_has(const struct sysfs_names *names, const char *name)
+{
+	return names->n > 0 && bsearch(&name, names->name, names->n, sizeof(*names->name), name_compare);
 }
 
 int sysfs_list(const struct sysfs_root *root, const char *path, struct sysfs_names *ret)

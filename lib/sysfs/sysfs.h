@@ -48,13 +48,28 @@ int sysfs_read_int(const struct sysfs_root *root, int min, int max, int *ret, co
 	__attribute__((format(printf, 5, 6)));
 
 /*
- * The directory that the formatted path leads to when all links are followed,
- * as a path below the root: "devices/pci0000:00/0000:00:01.0". buf has
- * SYSFS_PATH_MAX bytes. 0, -ENOENT also for one that is just being removed,
- * -EXDEV when it leads out of the root, -ENAMETOOLONG.
+ * Opens the directory that the formatted path leads to when all links are
+ * followed, as a root of its own: what is read below it need not be looked up
+ * from the top again. 0, -ENOENT also for one that is just being removed,
+ * -EXDEV when it leads out of root, -ENAMETOOLONG, or an error of open. The
+ * caller closes it with sysfs_root_done().
  */
-int sysfs_resolve(const struct sysfs_root *root, char *buf, const char *format, ...)
+int sysfs_enter(const struct sysfs_root *root, struct sysfs_root *ret, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Where a directory that was entered lies below the root it was entered from,
+ * without links: "devices/pci0000:00/0000:00:01.0". Valid as long as dir.
+ */
+const char *sysfs_below(const struct sysfs_root *root, const struct sysfs_root *dir);
+
+/*
+ * Where the link at the formatted path says it leads, as it is written there; nobody
+ * looks whether anything is there. 0, -EINVAL: it is no link; -EMSGSIZE: the text
+ * does not fit; or another error of readlink().
+ */
+int sysfs_link(const struct sysfs_root *root, char *buf, size_t size, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
 
 /* Whether anything is at the formatted path (dangling links are nothing). */
 bool sysfs_exists(const struct sysfs_root *root, const char *format, ...)
@@ -72,6 +87,7 @@ struct sysfs_names {
  * names with sysfs_names_done().
  */
 int sysfs_list(const struct sysfs_root *root, const char *path, struct sysfs_names *ret);
+bool sysfs_names_has(const struct sysfs_names *names, const char *name);
 void sysfs_names_done(struct sysfs_names *names);
 
 #endif

@@ -24,14 +24,14 @@
 static void check_inventory(const struct inventory *inv)
 {
 	for (size_t i = 0; i < inv->n_gaudi; i++) {
-		fuzz_assert(pairs_id_is_valid(inv->gaudi[i].id));
-		fuzz_assert(inventory_find_gaudi(inv, inv->gaudi[i].id) == &inv->gaudi[i]);
-		fuzz_assert(i == 0 || strcmp(inv->gaudi[i - 1].id, inv->gaudi[i].id) < 0);
+		fuzz_assert(pairs_id_is_valid(inv->gaudi[i]->id));
+		fuzz_assert(inventory_find_gaudi(inv, inv->gaudi[i]->id) == inv->gaudi[i]);
+		fuzz_assert(i == 0 || strcmp(inv->gaudi[i - 1]->id, inv->gaudi[i]->id) < 0);
 	}
 	for (size_t i = 0; i < inv->n_nic; i++) {
-		fuzz_assert(pci_addr_is_valid(inv->nic[i].name.pci));
-		fuzz_assert(inventory_find_nic(inv, inv->nic[i].name.pci) == &inv->nic[i]);
-		fuzz_assert(i == 0 || strcmp(inv->nic[i - 1].name.pci, inv->nic[i].name.pci) < 0);
+		fuzz_assert(pci_addr_is_valid(inv->nic[i]->name.pci));
+		fuzz_assert(inventory_find_nic(inv, inv->nic[i]->name.pci) == inv->nic[i]);
+		fuzz_assert(i == 0 || strcmp(inv->nic[i - 1]->name.pci, inv->nic[i]->name.pci) < 0);
 	}
 }
 
@@ -59,11 +59,11 @@ static void check_core(const struct core *core)
 		const struct device *device = &core->device[i];
 		const struct health *h = &device->health;
 
-		fuzz_assert(core_find(core, device->gaudi.id) == device);
+		fuzz_assert(core_find(core, device->gaudi->id) == device);
 		fuzz_assert(h->healthy == !h->reason[0] && h->healthy == (h->cause == HEALTH_FINE));
-		fuzz_assert(!h->healthy || inventory_find_gaudi(core->inventory, device->gaudi.id));
-		fuzz_assert(!h->healthy || device->gaudi.state != LEASE_LOST);
-		fuzz_assert(!h->healthy || !core->is_strict || core_nic_of(core, device->gaudi.id) ||
+		fuzz_assert(!h->healthy || inventory_find_gaudi(core->inventory, device->gaudi->id));
+		fuzz_assert(!h->healthy || device->gaudi->state != LEASE_LOST);
+		fuzz_assert(!h->healthy || !core->is_strict || core_nic_of(core, device->gaudi->id) ||
 			    h->failed > 0);
 	}
 	for (size_t i = 0; i < core->n_nic; i++) {
@@ -132,7 +132,7 @@ static size_t pick_ids(const struct core *core, unsigned bits, const char **ids)
 
 	for (size_t i = 0; i < core->n_device && n < IDS_MAX - 1; i++)
 		if (bits & 1u << i % 8)
-			n = add_id(ids, n, core->device[i].gaudi.id);
+			n = add_id(ids, n, core->device[i].gaudi->id);
 	for (size_t i = 0; i < core->n_nic && n < IDS_MAX - 1; i++)
 		if (bits & 128)
 			n = add_id(ids, n, core->nic[i].name.pci);

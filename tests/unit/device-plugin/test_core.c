@@ -343,7 +343,7 @@ static void strictly_paired_a_gaudi_without_a_nic_is_not_handed_out(void **state
 	for (size_t i = 0; i < f->core.n_device; i++) {
 		const struct device *device = &f->core.device[i];
 
-		assert_int_equal(device->health.healthy, core_nic_of(&f->core, device->gaudi.id) != NULL);
+		assert_int_equal(device->health.healthy, core_nic_of(&f->core, device->gaudi->id) != NULL);
 		healthy += device->health.healthy;
 	}
 	assert_int_equal(healthy, 4);

@@ -59,7 +59,7 @@ static void describe(const struct core *core, char *text, size_t size)
 	size_t len = (size_t)snprintf(text, size, "%s", pairs ? pairs : "");
 
 	for (size_t i = 0; i < core->n_device; i++)
-		len += (size_t)snprintf(text + len, size - len, "%s %s\n", core->device[i].gaudi.id,
+		len += (size_t)snprintf(text + len, size - len, "%s %s\n", core->device[i].gaudi->id,
 					core->device[i].health.reason);
 	for (size_t i = 0; i < core->n_nic; i++)
 		len += (size_t)snprintf(text + len, size - len, "%s %d\n", core->nic[i].name.pci,

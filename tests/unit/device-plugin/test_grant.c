@@ -196,24 +196,29 @@ static struct inventory *many_devices(size_t n)
 	struct inventory *inv = calloc(1, sizeof(*inv));
 
 	inv->n_gaudi = inv->n_nic = n;
-	inv->gaudi = calloc(n, sizeof(*inv->gaudi));
-	inv->nic = calloc(n, sizeof(*inv->nic));
+	inv->gaudi = calloc(n, sizeof(struct gaudi *));
+	inv->nic = calloc(n, sizeof(struct nic *));
 	inv->has_rdma_cm = true;
 	for (unsigned i = 0; i < n; i++) {
-		struct gaudi *gaudi = &inv->gaudi[i];
-		struct nic *nic = &inv->nic[i];
+		char id[16], path[64];
+		struct gaudi gaudi = { .minor = i,
+				       .has_control = true,
+				       .has_lease = true,
+				       .state = LEASE_FREE,
+				       .id = id,
+				       .serial = "",
+				       .path = path,
+				       .reason = "" };
+		struct nic nic = { .is_visible = true, .path = path };
 
-		*gaudi = (struct gaudi){
-			.minor = i, .has_control = true, .has_lease = true, .state = LEASE_FREE
-		};
-		(void)snprintf(gaudi->id, sizeof(gaudi->id), "AM%08u", i);
-		(void)snprintf(gaudi->path, sizeof(gaudi->path), "devices/pci0000:%02x/0000:00:%02x.0", i / 8,
-			       i);
-		*nic = (struct nic){ .is_visible = true };
-		(void)snprintf(nic->name.pci, sizeof(nic->name.pci), "0001:%02x:00.0", i);
-		(void)snprintf(nic->name.rdma, sizeof(nic->name.rdma), "mlx5_%u", i);
-		(void)snprintf(nic->name.uverbs, sizeof(nic->name.uverbs), "uverbs%u", i);
-		(void)snprintf(nic->path, sizeof(nic->path), "devices/pci0000:%02x/0001:00:%02x.0", i / 8, i);
+		(void)snprintf(id, sizeof(id), "AM%08u", i);
+		(void)snprintf(path, sizeof(path), "devices/pci0000:%02x/0000:00:%02x.0", i / 8, i);
+		inv->gaudi[i] = gaudi_new(&gaudi);
+		(void)snprintf(nic.name.pci, sizeof(nic.name.pci), "0001:%02x:00.0", i);
+		(void)snprintf(nic.name.rdma, sizeof(nic.name.rdma), "mlx5_%u", i);
+		(void)snprintf(nic.name.uverbs, sizeof(nic.name.uverbs), "uverbs%u", i);
+		(void)snprintf(path, sizeof(path), "devices/pci0000:%02x/0001:00:%02x.0", i / 8, i);
+		inv->nic[i] = nic_new(&nic);
 	}
 	return inv;
 }
@@ -228,7 +233,7 @@ static void hundreds_of_devices_are_given_at_once_and_soon(void **state)
 
 	assert_true(core_update(&f->core, many_devices(MANY), 1000) >= 0);
 	for (size_t i = 0; i < MANY; i++)
-		ids[i] = f->core.device[MANY - 1 - i].gaudi.id;
+		ids[i] = f->core.device[MANY - 1 - i].gaudi->id;
 	for (unsigned round = 0; round < 10; round++) {
 		_cleanup_(grant_done) struct grant grant = {};
 		size_t commas = 0;
@@ -324,8 +329,8 @@ static void links_lead_to_the_nodes_and_follow_their_numbers(void **state)
 	assert_false(links_has(&links, "0000:07:00.0", &rdma_cm));
 	assert_false(links_has(&links, "nobody", &accel1));
 	/* The device comes back under another number, and without its NIC. */
-	core_find(&f->core, "0000:07:00.0")->gaudi.minor = 4;
-	core_find(&f->core, "0000:07:00.0")->gaudi.has_control = false;
+	core_find(&f->core, "0000:07:00.0")->gaudi->minor = 4;
+	core_find(&f->core, "0000:07:00.0")->gaudi->has_control = false;
 	pairs_free(TAKE_PTR(f->core.pairs));
 	f->core.pairs = pairs_new("none");
 	assert_int_equal(links_update(&links, &f->core), 0);
@@ -494,7 +499,7 @@ static void kinds_and_names_are_what_the_rules_allow(void **state)
 	(void)load(f, TREES "eight-four.tree");
 	assert_rules(f, &odd, 8);
 	/* A serial that is no name: the address stands for it. */
-	strcpy(core_find(&f->core, "AM00000007")->gaudi.id, "AM7-");
+	core_find(&f->core, "AM00000007")->gaudi->id = "AM7-";
 	assert_rules(f, &f->cdi, 8);
 	name = cdi_name(&f->cdi, &f->core, "AM7-");
 	assert_string_equal(name, "habana.ai/gaudi=0000:ce:00.0");
@@ -541,7 +546,7 @@ static void a_spec_is_rewritten_only_when_something_changed(void **state)
 	assert_true(inode != 0);
 	assert_int_equal(cdi_update(&f->cdi, &f->core, true), 0);
 	assert_int_equal(inode_of(f, SPEC), inode);
-	core_find(&f->core, "0000:07:00.0")->gaudi.minor = 17;
+	core_find(&f->core, "0000:07:00.0")->gaudi->minor = 17;
 	assert_int_equal(cdi_update(&f->cdi, &f->core, true), 0);
 	assert_true(inode_of(f, SPEC) != inode);
 	assert_non_null(strstr(fakefs_get(f->fs, SPEC), "/dev/accel/accel17\""));

@@ -7,10 +7,7 @@
 
 static struct gaudi in_state(enum lease_state state, const char *reason)
 {
-	struct gaudi gaudi = { .has_lease = true, .state = state };
-
-	strcpy(gaudi.reason, reason);
-	return gaudi;
+	return (struct gaudi){ .has_lease = true, .state = state, .reason = reason };
 }
 
 static bool probe(struct health *h, enum lease_state state, const char *reason, uint64_t now_ms)

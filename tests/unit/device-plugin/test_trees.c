@@ -119,7 +119,7 @@ static void check(const struct core *core)
 	for (size_t i = 0; i < core->n_device; i++) {
 		const struct device *device = &core->device[i];
 
-		assert_ptr_equal(core_find(core, device->gaudi.id), device);
+		assert_ptr_equal(core_find(core, device->gaudi->id), device);
 		assert_int_equal(device->health.healthy, !device->health.reason[0]);
 	}
 	for (size_t i = 0; i < core->pairs->n; i++) {

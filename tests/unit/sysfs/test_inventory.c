@@ -115,9 +115,9 @@ static void without_numa_the_node_is_unknown(void **state)
 	_cleanup_(inventory_freep) struct inventory *inv = scan_tree(*state, TREES "no-numa.tree");
 
 	assert_int_equal(inv->n_gaudi, 2);
-	assert_int_equal(inv->gaudi[0].numa_node, -1);
-	assert_int_equal(inv->gaudi[0].module_id, -1);
-	assert_int_equal(inv->nic[1].numa_node, -1);
+	assert_int_equal(inv->gaudi[0]->numa_node, -1);
+	assert_int_equal(inv->gaudi[0]->module_id, -1);
+	assert_int_equal(inv->nic[1]->numa_node, -1);
 }
 
 static void the_mainline_driver_has_no_lease(void **state)
@@ -143,8 +143,8 @@ static void the_mainline_driver_has_no_lease(void **state)
 			   cases[i].status);
 		inv = fake_scan(*state);
 		assert_int_equal(inv->n_gaudi, 2); /* the third is another vendor's */
-		assert_false(inv->gaudi[0].has_lease);
-		assert_string_equal(inv->gaudi[0].driver, "habanalabs");
+		assert_false(inv->gaudi[0]->has_lease);
+		assert_string_equal(inv->gaudi[0]->driver, "habanalabs");
 		assert_int_equal(inventory_find_gaudi(inv, "0000:02:00.0")->state, cases[i].state);
 	}
 }
@@ -154,10 +154,10 @@ static void nics_in_pods_are_known_as_far_as_can_be(void **state)
 	_cleanup_(inventory_freep) struct inventory *inv = scan_tree(*state, TREES "in-pod.tree");
 
 	assert_int_equal(inv->n_nic, 1);
-	assert_string_equal(inv->nic[0].name.pci, "0000:03:00.0");
-	assert_false(inv->nic[0].is_visible);
-	assert_string_equal(inv->nic[0].name.uverbs, "uverbs0");
-	assert_string_equal(inv->nic[0].name.netdev, "");
+	assert_string_equal(inv->nic[0]->name.pci, "0000:03:00.0");
+	assert_false(inv->nic[0]->is_visible);
+	assert_string_equal(inv->nic[0]->name.uverbs, "uverbs0");
+	assert_string_equal(inv->nic[0]->name.netdev, "");
 	assert_int_equal(inv->n_hidden, 1);
 	assert_string_equal(inv->hidden[0].uverbs, "uverbs1");
 	assert_string_equal(inv->hidden[0].rdma, "rxe0");
@@ -196,12 +196,12 @@ static void a_virtual_device_is_named_by_the_kernel(void **state)
 	fakefs_link(*state, "sys/class/accel/accel4", "../../devices/faux/gaudi_p2p.0/accel/accel4");
 	inv = fake_scan(*state);
 	assert_int_equal(inv->n_gaudi, 1);
-	assert_string_equal(inv->gaudi[0].id, "gaudi_p2p.0");
-	assert_string_equal(inv->gaudi[0].pci, "");
-	assert_string_equal(inv->gaudi[0].path, "");
-	assert_false(inv->gaudi[0].has_control);
-	assert_int_equal(inv->gaudi[0].state, LEASE_SCRUBBING);
-	assert_string_equal(inv->gaudi[0].reason, "still 12 blocks");
+	assert_string_equal(inv->gaudi[0]->id, "gaudi_p2p.0");
+	assert_string_equal(inv->gaudi[0]->pci, "");
+	assert_string_equal(inv->gaudi[0]->path, "");
+	assert_false(inv->gaudi[0]->has_control);
+	assert_int_equal(inv->gaudi[0]->state, LEASE_SCRUBBING);
+	assert_string_equal(inv->gaudi[0]->reason, "still 12 blocks");
 }
 
 static void what_is_half_gone_is_skipped_and_the_rest_found(void **state)
@@ -230,7 +230,7 @@ static void what_is_half_gone_is_skipped_and_the_rest_found(void **state)
 	assert_string_equal(gaudi->reason, "");
 	/* Of the verbs nodes only the hardware NIC is whole; the soft link on it gives way. */
 	assert_int_equal(inv->n_nic, 1);
-	assert_string_equal(inv->nic[0].name.rdma, "mlx5_0");
+	assert_string_equal(inv->nic[0]->name.rdma, "mlx5_0");
 	assert_int_equal(inv->n_hidden, 0);
 }
 
@@ -244,7 +244,7 @@ static void a_card_with_two_nodes_counts_once(void **state)
 		    "../../devices/pci0000:00/0000:00:02.0/0000:01:00.0/accel/accel7");
 	inv = fake_scan(*state);
 	assert_int_equal(inv->n_gaudi, 1);
-	assert_int_equal(inv->gaudi[0].minor, 0);
+	assert_int_equal(inv->gaudi[0]->minor, 0);
 }
 
 static void every_single_removal_is_survived(void **state)
