@@ -215,6 +215,15 @@ static int device_compare(const void *a, const void *b)
 	return strcmp(((const struct device *)a)->gaudi->id, ((const struct device *)b)->gaudi->id);
 }
 
+static size_t count_new(const struct core *core, const struct inventory *inv)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < inv->n_gaudi; i++)
+		n += !core_find(core, inv->gaudi[i]->id);
+	return n;
+}
+
 /* Adds the devices that are new; the array has room for all. */
 static size_t devices_add(struct core *core, const struct inventory *inv)
 {
@@ -317,14 +326,23 @@ static bool nic_is_due(const struct core *core, const struct inventory *inv, con
 	       (are_back && nic->since_ms - core->started_ms < CORE_NIC_SINGLE_MS);
 }
 
+static bool nic_is_new(const struct core *core, const struct pairing_options *pairing,
+		       const struct inventory *inv, const struct pairs *pairs, const struct pairs_nic *nic)
+{
+	return !core_find_nic(core, nic->pci) && nic_is_single(core, pairing, inv, pairs, nic);
+}
+
 /* The functions for the second resource: those before that still stand, and new ones. */
 static int update_nics(struct core *core, const struct pairing_options *pairing, const struct inventory *inv,
 		       const struct pairs *pairs, uint64_t now_ms)
 {
-	struct core_nic *list = calloc(core->n_nic + inv->n_nic + 1, sizeof(*list));
 	bool are_back = gaudis_are_back(core, inv, pairs);
-	size_t n = 0;
+	size_t n = 0, max = core->n_nic;
+	struct core_nic *list;
 
+	for (size_t i = 0; i < inv->n_nic; i++)
+		max += nic_is_new(core, pairing, inv, pairs, &inv->nic[i]->name);
+	list = calloc(max + 1, sizeof(*list));
 	if (!list)
 		return -ENOMEM;
 	for (size_t i = 0; i < core->n_nic; i++) {
@@ -339,8 +357,7 @@ static int update_nics(struct core *core, const struct pairing_options *pairing,
 			list[n++] = nic;
 	}
 	for (size_t i = 0; i < inv->n_nic; i++) {
-		if (core_find_nic(core, inv->nic[i]->name.pci) ||
-		    !nic_is_single(core, pairing, inv, pairs, &inv->nic[i]->name))
+		if (!nic_is_new(core, pairing, inv, pairs, &inv->nic[i]->name))
 			continue;
 		list[n++] = (struct core_nic){
 			.name = inv->nic[i]->name,
@@ -409,7 +426,7 @@ int core_update(struct core *core, struct inventory *inventory, uint64_t now_ms)
 	struct device *grown;
 	int r, changed = CORE_DEVICES;
 
-	grown = reallocarray(core->device, core->n_device + inv->n_gaudi + 1, sizeof(*grown));
+	grown = reallocarray(core->device, core->n_device + count_new(core, inv) + 1, sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	core->device = grown;

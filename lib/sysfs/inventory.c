@@ -484,12 +484,27 @@ static bool locate_soft(struct scan *scan, struct sysfs_root *dir, struct nic *n
 	return text_copy(nic->name.netdev, sizeof(nic->name.netdev), netdev);
 }
 
+/* 1, or -ENOMEM. Few nodes have any, and most of those few. */
+static int add_hidden(struct inventory *inv, const struct nic *nic)
+{
+	struct hidden_uverbs *grown = reallocarray(inv->hidden, inv->n_hidden + 1, sizeof(*grown)), *hidden;
+
+	if (!grown)
+		return -ENOMEM;
+	inv->hidden = grown;
+	hidden = &grown[inv->n_hidden++];
+	*hidden = (struct hidden_uverbs){};
+	strcpy(hidden->uverbs, nic->name.uverbs);
+	strcpy(hidden->rdma, nic->name.rdma);
+	return 1;
+}
+
 /*
- * Where the NIC of a verbs node is. 0: nic and path are filled; 1: only hidden is (Soft-RoCE in
- * another namespace); -ENODEV: on no PCI function.
+ * Where the NIC of a verbs node is. 0: nic and path are filled; 1: Soft-RoCE in another namespace, which was added
+ * to the hidden ones; -ENODEV: on no PCI function; -ENOMEM.
  */
 static int locate_uverbs(struct scan *scan, const char *name, struct sysfs_root *dir, struct nic *nic,
-			 char path[SYSFS_PATH_MAX], struct hidden_uverbs *hidden)
+			 char path[SYSFS_PATH_MAX])
 {
 	if (note(scan, sysfs_enter(scan->root, dir, "class/infiniband_verbs/%s/device", name)) == 0) {
 		if (nic_locate(scan, dir, nic, path))
@@ -497,11 +512,8 @@ static int locate_uverbs(struct scan *scan, const char *name, struct sysfs_root 
 		log_debug("%s (%s): not a PCI function, skipped", nic->name.rdma, name);
 		return -ENODEV;
 	}
-	if (!nic->is_visible) {
-		strcpy(hidden->uverbs, nic->name.uverbs);
-		strcpy(hidden->rdma, nic->name.rdma);
-		return 1;
-	}
+	if (!nic->is_visible)
+		return add_hidden(scan->inv, nic);
 	if (locate_soft(scan, dir, nic, path))
 		return 0;
 	log_debug("%s (%s): on no PCI function, skipped", nic->name.rdma, name);
@@ -529,9 +541,7 @@ static int scan_uverbs(struct scan *scan, const char *name)
 	}
 	/* sysfs shows only this namespace's RDMA devices, but every namespace's verbs nodes. */
 	nic.is_visible = sysfs_names_has(&scan->rdma, line);
-	r = locate_uverbs(scan, name, &dir, &nic, path, &inv->hidden[inv->n_hidden]);
-	if (r == 1)
-		inv->n_hidden++;
+	r = locate_uverbs(scan, name, &dir, &nic, path);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (nic.is_visible &&
@@ -621,8 +631,7 @@ static int scan_nics(struct scan *scan)
 	if (r < 0)
 		return r;
 	inv->nic = calloc(names.n + 1, sizeof(struct nic *));
-	inv->hidden = calloc(names.n + 1, sizeof(*inv->hidden));
-	if (!inv->nic || !inv->hidden)
+	if (!inv->nic)
 		return -ENOMEM;
 	for (size_t i = 0; i < names.n; i++)
 		if (scan_uverbs(scan, names.name[i]) == -ENOMEM)

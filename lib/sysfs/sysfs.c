@@ -171,20 +171,23 @@ int sysfs_list(const struct sysfs_root *root, const char *path, struct sysfs_nam
 	_cleanup_(sysfs_names_done) struct sysfs_names names = {};
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
+	size_t room = 0;
 	int r;
 
 	r = fileio_opendir(root->fd, path, &dir);
 	if (r < 0)
 		return r;
 	while (errno = 0, (entry = readdir(dir))) {
-		char **grown;
-
 		if (entry->d_name[0] == '.')
 			continue;
-		grown = reallocarray(names.name, names.n + 1, sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		names.name = grown;
+		if (names.n == room) {
+			/* Twice as much each time: every size in between would stay in the allocator's cache. */
+			char **grown = reallocarray(names.name, room = 2 * room + 16, sizeof(*grown));
+
+			if (!grown)
+				return -ENOMEM;
+			names.name = grown;
+		}
 		names.name[names.n] = strdup(entry->d_name);
 		if (!names.name[names.n])
 			return -ENOMEM;
