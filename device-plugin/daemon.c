@@ -165,6 +165,7 @@ static void act(struct daemon *daemon, int r, struct inventory *inv, bool is_who
 {
 	uint64_t now_ms = loop_now_ms();
 
+	log_hold(); /* hundreds of devices may have something said of them */
 	if (r == 0)
 		r = core_update(&daemon->core, inv, now_ms);
 	say_change(&daemon->scan_error, r, "cannot scan sysfs, going on with what was seen before");
@@ -186,6 +187,7 @@ static void act(struct daemon *daemon, int r, struct inventory *inv, bool is_who
 		if (daemon->pods)
 			pods_check(daemon->pods);
 	}
+	log_release();
 	set_timer(daemon, now_ms);
 	/* The former inventory is as much again as the one that is kept. */
 	(void)malloc_trim(0);

@@ -100,6 +100,42 @@ static size_t append_head(char *line, enum log_level level, const struct log_fie
 	return n > 0 ? (size_t)n : 0;
 }
 
+static char held[8192];
+static size_t held_len;
+static unsigned holds;
+
+static void write_held(void)
+{
+	(void)fileio_write_all(STDERR_FILENO, held, held_len);
+	held_len = 0;
+}
+
+/* One write, so that lines do not mix with others'. */
+static void write_out(enum log_level level, const char *line, size_t len)
+{
+	bool keep = holds > 0 && level > LOG_LEVEL_WARNING && len < sizeof(held);
+
+	if (held_len > 0 && (!keep || len > sizeof(held) - held_len))
+		write_held();
+	if (!keep) {
+		(void)fileio_write_all(STDERR_FILENO, line, len);
+		return;
+	}
+	memcpy(held + held_len, line, len);
+	held_len += len;
+}
+
+void log_hold(void)
+{
+	holds++;
+}
+
+void log_release(void)
+{
+	if (--holds == 0 && held_len > 0)
+		write_held();
+}
+
 static void write_line(enum log_level level, const struct log_field *fields, int error, const char *text)
 {
 	char line[LINE_MAX_BYTES];
@@ -111,7 +147,7 @@ static void write_line(enum log_level level, const struct log_field *fields, int
 		len = append_escaped(line, len, strerror(error));
 	}
 	len += (size_t)snprintf(line + len, sizeof(line) - len, "%s\n", log_style == LOG_JSON ? "\"}" : "");
-	(void)fileio_write_all(STDERR_FILENO, line, len); /* one write, so that lines do not mix */
+	write_out(level, line, len);
 }
 
 int log_full(enum log_level level, int error, const char *format, ...)

@@ -53,6 +53,14 @@ struct log_field {
 void log_fields(enum log_level level, const struct log_field *fields, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/*
+ * Between the two, what is no warning or error is kept and written at the end, or
+ * when some kilobytes have come together: for who answers somebody, and shall not
+ * let him wait for whoever reads our log. They nest.
+ */
+void log_hold(void);
+void log_release(void);
+
 #define log_error(...) ((void)log_full(LOG_LEVEL_ERROR, 0, __VA_ARGS__))
 #define log_warning(...) ((void)log_full(LOG_LEVEL_WARNING, 0, __VA_ARGS__))
 #define log_info(...) ((void)log_full(LOG_LEVEL_INFO, 0, __VA_ARGS__))

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "base/log.h"
+
 #define READ_SIZE (64u << 10)
 #define GATHER_SIZE 4096
 
@@ -130,9 +132,11 @@ static int on_ready(int fd, uint32_t events, void *data)
 	int64_t left_ms;
 
 	(void)fd;
+	log_hold(); /* the answer goes out before what is said about it */
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		r = conn_receive(conn);
 	flushed = conn_flush(conn); /* also after a failure: the peer learns of it by GOAWAY */
+	log_release();
 	if (r > 0 && flushed < 0)
 		r = flushed;
 	if (r > 0 && conn->out_len == 0 && grpc_session_is_finished(conn->session))
