@@ -262,6 +262,8 @@ static int make_h2(struct grpc_session *session, nghttp2_mem *mem)
 	nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame_recv);
 	nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
+	/* It would keep a hundred of them, for priorities that nobody asks for. */
+	nghttp2_option_set_no_closed_streams(option, 1);
 	if (session->is_server) {
 		/*
 		 * The kubelet's plugin watcher sends the socket's path as
