@@ -25,9 +25,9 @@ include mk/parts.mk
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes \
 	-Wjump-misses-init -Wformat=2 -Wno-unknown-warning-option
 override CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilib -Idriver/uapi -I$(O)/gen
-override CFLAGS += -std=gnu11 -g -O2 -fno-strict-aliasing $(WARN) -Werror=implicit-function-declaration \
+override CFLAGS += -std=gnu11 -g -O2 -ffunction-sections -fdata-sections -fno-strict-aliasing $(WARN) -Werror=implicit-function-declaration \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-fstack-protector-strong)
-override LDFLAGS += $(if $(SAN),-fsanitize=$(SAN))
+override LDFLAGS += -Wl,--gc-sections $(if $(SAN),-fsanitize=$(SAN))
 ifneq ($(WERROR),0)
 override CFLAGS += -Werror
 endif
