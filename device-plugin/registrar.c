@@ -26,6 +26,7 @@
 #define OFFER_MAX_MS 60000
 
 #define SOCKET_PATH_MAX sizeof(((struct sockaddr_un *)0)->sun_path)
+#define NAME_SIZE 64
 
 enum state {
 	STATE_WAITING, /* for the kubelet */
@@ -174,7 +175,23 @@ static void on_notified(bool ok, const char *error, void *data)
 			    registrar->socket, error);
 }
 
-static int serve(struct registrar *registrar, const char *name)
+/*
+ * A name no socket of ours had before, also not one of another process: in a container,
+ * process ids repeat. Both of an upgrade can then serve at once.
+ */
+static void fresh_name(struct registrar *registrar, char *name, size_t size)
+{
+	const char *slash = strrchr(registrar->options.resource, '/');
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	(void)snprintf(name, size, REGISTRAR_PREFIX "%.16s-%llx-%u.sock",
+		       slash ? slash + 1 : registrar->options.resource,
+		       (unsigned long long)now.tv_sec * 1000 + (unsigned long long)now.tv_nsec / 1000000,
+		       ++registrar->sequence);
+}
+
+static int serve(struct registrar *registrar, char *name, size_t size)
 {
 	struct kubelet_plugin_options options = {
 		.socket = registrar->socket,
@@ -186,6 +203,7 @@ static int serve(struct registrar *registrar, const char *name)
 	};
 	int r;
 
+	fresh_name(registrar, name, size);
 	r = path_in(folder(registrar), name, registrar->socket, sizeof(registrar->socket));
 	if (r < 0)
 		return r;
@@ -199,8 +217,6 @@ static void serving_failed(struct registrar *registrar, int r)
 
 	if (r == -ENAMETOOLONG)
 		text = "the directory's name is too long for a Unix socket (107 bytes with the name)";
-	else if (r == -EADDRINUSE)
-		text = "another plugin serves there";
 	fail_and_retry(registrar, r, text);
 }
 
@@ -226,22 +242,9 @@ static void on_registered(const struct grpc_result *result, void *data)
 		loop_timer_set(registrar->timer, STREAM_TIMEOUT_MS);
 }
 
-/* A name no socket of ours had before: in a container, process ids repeat. */
-static void fresh_name(struct registrar *registrar, char *name, size_t size)
-{
-	const char *slash = strrchr(registrar->options.resource, '/');
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	(void)snprintf(name, size, REGISTRAR_PREFIX "%.16s-%llx-%u.sock",
-		       slash ? slash + 1 : registrar->options.resource,
-		       (unsigned long long)now.tv_sec * 1000 + (unsigned long long)now.tv_nsec / 1000000,
-		       ++registrar->sequence);
-}
-
 static void begin_register(struct registrar *registrar)
 {
-	char path[SOCKET_PATH_MAX], name[64];
+	char path[SOCKET_PATH_MAX], name[NAME_SIZE];
 	struct kubelet_registration registration = {
 		.kubelet_socket = path,
 		.endpoint = name,
@@ -261,8 +264,7 @@ static void begin_register(struct registrar *registrar)
 		wait_for_kubelet(registrar, negative_errno());
 		return;
 	}
-	fresh_name(registrar, name, sizeof(name));
-	r = serve(registrar, name);
+	r = serve(registrar, name, sizeof(name));
 	if (r < 0) {
 		serving_failed(registrar, r);
 		return;
@@ -280,12 +282,9 @@ static void begin_register(struct registrar *registrar)
 
 static void begin_watched(struct registrar *registrar)
 {
-	const char *name = registrar->options.service->kind == SERVICE_GAUDI
-				   ? REGISTRAR_PREFIX "gaudi-reg.sock"
-				   : REGISTRAR_PREFIX "rdma-reg.sock";
-	int r;
+	char name[NAME_SIZE];
+	int r = serve(registrar, name, sizeof(name));
 
-	r = serve(registrar, name);
 	if (r == -ENOENT) {
 		wait_for_kubelet(registrar, r);
 		return;

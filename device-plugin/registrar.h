@@ -8,10 +8,11 @@
  * registration: older kubelets otherwise drop the new endpoint when they notice
  * the end of the old one.
  *
- * Watcher: serves a socket in plugins_registry, where a kubelet that starts finds
- * it by itself. It has the same name each time: a kubelet sees to one
- * thing after the other for one name only. A stream that ends for another reason
- * than the kubelet's own end is not opened again until the socket is made anew.
+ * Watcher: serves a fresh socket in plugins_registry, where a kubelet that starts finds
+ * it by itself. The kubelet keeps plugins of one resource apart by their sockets: in an
+ * upgrade the new one is registered beside the old one, and when that one ends, the kubelet
+ * takes away its socket only. A stream that ends for another reason than the kubelet's own
+ * end is not opened again until the socket is made anew.
  *
  * Automatic: Register if there is a device-plugins folder, Watcher if there is
  * only the other. Not by the kubelet's socket, which is away each time that

@@ -212,18 +212,27 @@ func TestUpgradeWithoutLossOfCapacity(t *testing.T) {
 	m := newMachine(t, 8)
 	k := newKubelet(t, m.kubeletDir())
 	k.start()
-	old := m.startPlugin()
+	upgradeWithoutLoss(t, m, k, k.sockets)
+}
+
+// upgradeWithoutLoss replaces a plugin again and again, and admits pods at every step.
+func upgradeWithoutLoss(t *testing.T, m *machine, k *kubelet, sockets func() []string, options ...string) {
+	t.Helper()
+	has := func(n int) func() (bool, string) {
+		return func() (bool, string) { return len(sockets()) == n, fmt.Sprint(sockets()) }
+	}
+	old := m.startPlugin(options...)
 	k.await(gaudi, all(8))
 	seen := k.watch(gaudi)
 	for i := 0; i < 20; i++ {
-		next := m.startPlugin()
+		next := m.startPlugin(options...)
 		next.says(t, "registered with the kubelet", 1)
-		await(t, "two sockets", func() (bool, string) { return len(k.sockets()) == 2, fmt.Sprint(k.sockets()) })
+		await(t, "two sockets", has(2))
 		between := pod(fmt.Sprintf("between-%d", i), gaudi, 8)
 		runPod(t, m, k, between)
 		k.remove(between)
 		old.terminate()
-		await(t, "one socket", func() (bool, string) { return len(k.sockets()) == 1, fmt.Sprint(k.sockets()) })
+		await(t, "one socket", has(1))
 		after := pod(fmt.Sprintf("after-%d", i), gaudi, 8)
 		runPod(t, m, k, after)
 		k.remove(after)

@@ -77,35 +77,73 @@ func TestWatcherFindsAPluginThatWasKilled(t *testing.T) {
 	})
 }
 
-// The socket has one name for all, so a new plugin waits until the old one
-// goes: the node keeps its capacity, and what is healthy comes back.
-func TestWatcherUpgradeKeepsCapacity(t *testing.T) {
+// The new one comes before the old one goes, and each has a socket of its own.
+func TestWatcherUpgradeWithoutLossOfCapacity(t *testing.T) {
 	m := newMachine(t, 8)
 	k := newWatchingKubelet(t, m)
 	k.start()
-	old := m.startPlugin("--registration=watcher")
+	upgradeWithoutLoss(t, m, k, k.offers, "--registration=watcher")
+}
+
+// The old one goes first: the node keeps its capacity, and what is healthy comes back with the new one.
+func TestWatcherRestartKeepsCapacity(t *testing.T) {
+	m := newMachine(t, 8)
+	k := newWatchingKubelet(t, m)
+	k.start()
+	p := m.startPlugin("--registration=watcher")
 	k.await(gaudi, all(8))
 	seen := k.watch(gaudi)
 	var took durations
-	for i := 0; i < 3; i++ {
-		next := m.startPlugin("--registration=watcher")
-		next.says(t, "another plugin serves there", 1)
-		old.terminate()
+	for i := 0; i < 5; i++ {
+		p.terminate()
+		k.await(gaudi, count{8, 0})
 		begin := time.Now()
-		next.says(t, "registered with the kubelet", 1)
+		p = m.startPlugin("--registration=watcher")
 		k.await(gaudi, all(8))
 		took = append(took, time.Since(begin))
-		after := pod(fmt.Sprintf("after-%d", i), gaudi, 8)
-		runPod(t, m, k, after)
-		k.remove(after)
-		old = next
 	}
 	for _, c := range seen() {
 		if c.capacity != 8 {
 			t.Errorf("the kubelet counted %v", c)
 		}
 	}
-	took.checkWithin(t, "being found after the old plugin's end", watcherLimit)
+	took.checkWithin(t, "being found after the plugin's own start", watcherLimit)
+}
+
+// A kubelet that starts in the middle of an upgrade finds both, and what a
+// killed one left; each of them that ends leaves the devices to the other.
+func TestWatcherSweepsOnlyTheDead(t *testing.T) {
+	m := newMachine(t, 8)
+	k := newWatchingKubelet(t, m)
+	k.start()
+	killed, lives := m.startPlugin("--registration=watcher"), m.startPlugin("--registration=watcher")
+	await(t, "two sockets", func() (bool, string) { return len(k.offers()) == 2, fmt.Sprint(k.offers()) })
+	lives.says(t, "registered with the kubelet", 1)
+	k.await(gaudi, all(8))
+	seen := k.watch(gaudi)
+	killed.kill()
+	next := m.startPlugin("--registration=watcher")
+	next.says(t, "registered with the kubelet", 1)
+	if got := k.offers(); len(got) != 2 {
+		t.Errorf("one was killed, two live; their sockets are %v", got)
+	}
+	if counts := seen(); len(counts) != 1 {
+		t.Errorf("the kubelet counted %v", counts)
+	}
+	k.restart()
+	k.await(gaudi, all(8))
+	lives.says(t, "registered with the kubelet", 2)
+	next.says(t, "registered with the kubelet", 2)
+	seen = k.watch(gaudi)
+	lives.terminate()
+	// Until the kubelet notices, it may call the one that has ended: of two that it found it takes any.
+	await(t, "a pod to be admitted", func() (bool, string) {
+		err := k.admit(pod("all", gaudi, 8))
+		return err == nil, fmt.Sprint(err)
+	})
+	if counts := seen(); len(counts) != 1 {
+		t.Errorf("when one of two had ended the kubelet counted %v", counts)
+	}
 }
 
 func TestAutoRegistersWhereTheFolderIs(t *testing.T) {

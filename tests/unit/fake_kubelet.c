@@ -2,6 +2,7 @@
 #include "unit.h"
 #include "fake_kubelet.h"
 
+#include <dirent.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -206,6 +207,26 @@ static void on_pods(struct grpc_call *call, const uint8_t *message, size_t len, 
 		return;
 	}
 	grpc_call_reply(call, k->list, k->list_len);
+}
+
+unsigned fake_kubelet_offers(const char *registry, const char *what, char *path, size_t size)
+{
+	_cleanup_closedir_ DIR *dir = opendir(registry);
+	struct dirent *entry;
+	char prefix[64];
+	unsigned n = 0;
+
+	(void)snprintf(prefix, sizeof(prefix), "gaudi-p2p-%s-", what);
+	if (path)
+		path[0] = '\0';
+	while (dir && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0)
+			continue;
+		if (path)
+			(void)snprintf(path, size, "%s/%s", registry, entry->d_name);
+		n++;
+	}
+	return n;
 }
 
 void fake_kubelet_set_pods(struct fake_kubelet *kubelet, const V1__ListPodResourcesResponse *list,

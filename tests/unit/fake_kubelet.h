@@ -46,6 +46,12 @@ void fake_kubelet_refuse(struct fake_kubelet *kubelet, enum grpc_status status, 
  */
 void fake_kubelet_find(struct fake_kubelet *kubelet, const char *socket, const char *refusal);
 
+/*
+ * How many sockets in registry, a plugins_registry folder, serve the resource that ends in "gaudi" or "rdma".
+ * path gets that of one of them, or "". It may be NULL.
+ */
+unsigned fake_kubelet_offers(const char *registry, const char *what, char *path, size_t size);
+
 /* What List answers: list (only read), after n_busy times RESOURCE_EXHAUSTED. */
 void fake_kubelet_set_pods(struct fake_kubelet *kubelet, const V1__ListPodResourcesResponse *list,
 			   unsigned n_busy);

@@ -143,7 +143,7 @@ static bool call(struct fixture *f, const char *method, const uint8_t *message, 
 	_cleanup_(grpc_client_call_freep) struct grpc_client_call *c = NULL;
 	char path[256] = "";
 	const struct grpc_client_options options = {
-		.socket = f->kubelet ? path : fakefs_join(f->fs, REGISTRY_DIR "/gaudi-p2p-gaudi-reg.sock"),
+		.socket = path,
 		.method = method,
 		.message = message,
 		.len = len,
@@ -152,6 +152,8 @@ static bool call(struct fixture *f, const char *method, const uint8_t *message, 
 
 	if (f->kubelet)
 		(void)snprintf(path, sizeof(path), "%s/%s", f->kubelet_dir, f->view->endpoint);
+	else
+		(void)fake_kubelet_offers(fakefs_join(f->fs, REGISTRY_DIR), "gaudi", path, sizeof(path));
 	f->n_done = 0;
 	if (grpc_client_start(f->kubelet_loop, &options, on_done, f, &c) < 0)
 		return false;

@@ -19,8 +19,6 @@
 #define NIC0 "0000:04:00.0"
 #define KUBELET_DIR "var/lib/kubelet/device-plugins"
 #define REGISTRY_DIR "var/lib/kubelet/plugins_registry"
-#define GAUDI_SOCKET REGISTRY_DIR "/gaudi-p2p-gaudi-reg.sock"
-#define RDMA_SOCKET REGISTRY_DIR "/gaudi-p2p-rdma-reg.sock"
 #define LIMIT_MS 20000
 
 struct fixture {
@@ -100,14 +98,29 @@ static bool exists(struct fixture *f, const char *path)
 	return access(fakefs_join(f->fs, path), F_OK) == 0;
 }
 
-/* When the file was made, in ns: inode numbers are soon used again. 0: there is none. */
-static uint64_t made(struct fixture *f, const char *path)
+static unsigned count_offers(struct fixture *f)
 {
-	struct stat st;
+	return fake_kubelet_offers(fakefs_join(f->fs, REGISTRY_DIR), "gaudi", NULL, 0);
+}
 
-	if (stat(fakefs_join(f->fs, path), &st) < 0)
-		return 0;
-	return (uint64_t)st.st_ctim.tv_sec * 1000000000 + (uint64_t)st.st_ctim.tv_nsec;
+/* The path of the socket that serves "gaudi" or "rdma" to the plugin watcher; "": there is none. */
+static const char *offer(struct fixture *f, const char *what)
+{
+	static char path[512];
+
+	(void)fake_kubelet_offers(fakefs_join(f->fs, REGISTRY_DIR), what, path, sizeof(path));
+	return path;
+}
+
+static bool offers(struct fixture *f, const char *what)
+{
+	return offer(f, what)[0] != '\0';
+}
+
+static void find(struct fixture *f, const char *what, const char *refusal)
+{
+	WAIT_FOR(f, offers(f, what));
+	fake_kubelet_find(f->kubelet, offer(f, what), refusal);
 }
 
 static bool listed(const struct fixture *f, const char *id)
@@ -124,8 +137,7 @@ static bool listed(const struct fixture *f, const char *id)
 static void be_found(struct fixture *f)
 {
 	start_kubelet(f, "run");
-	WAIT_FOR(f, exists(f, GAUDI_SOCKET));
-	fake_kubelet_find(f->kubelet, fakefs_join(f->fs, GAUDI_SOCKET), NULL);
+	find(f, "gaudi", NULL);
 	WAIT_FOR(f, listed(f, GAUDI0) && daemon_is_registered(f->daemon));
 }
 
@@ -167,8 +179,7 @@ static void both_resources_are_found(void **state)
 	f->options.pairing = "separate";
 	start_daemon(f, REGISTRATION_WATCHER);
 	be_found(f);
-	WAIT_FOR(f, exists(f, RDMA_SOCKET));
-	fake_kubelet_find(f->kubelet, fakefs_join(f->fs, RDMA_SOCKET), NULL);
+	find(f, "rdma", NULL);
 	assert_string_equal(f->view->resource, "habana.ai/rdma");
 	WAIT_FOR(f, listed(f, NIC0));
 }
@@ -176,37 +187,36 @@ static void both_resources_are_found(void **state)
 static void a_refusal_of_the_plugin_watcher_is_outlived(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before;
+	_cleanup_free_ char *before = NULL;
 
 	fakefs_mkdir(f->fs, REGISTRY_DIR);
 	start_daemon(f, REGISTRATION_WATCHER);
 	start_kubelet(f, "run");
-	WAIT_FOR(f, exists(f, GAUDI_SOCKET));
-	before = made(f, GAUDI_SOCKET);
 	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
-	fake_kubelet_find(f->kubelet, fakefs_join(f->fs, GAUDI_SOCKET), "no such version");
+	find(f, "gaudi", "no such version");
 	assert_false(daemon_is_registered(f->daemon));
+	before = strdup(offer(f, "gaudi"));
 	/* The kubelet tries again by itself. */
-	fake_kubelet_find(f->kubelet, fakefs_join(f->fs, GAUDI_SOCKET), NULL);
+	find(f, "gaudi", NULL);
 	WAIT_FOR(f, listed(f, GAUDI0) && daemon_is_registered(f->daemon));
-	assert_true(before == made(f, GAUDI_SOCKET));
+	assert_string_equal(offer(f, "gaudi"), before);
 }
 
 /* One that restarts finds the socket, which nobody made anew meanwhile. */
 static void a_restarted_kubelet_finds_the_same_socket(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before;
+	_cleanup_free_ char *before = NULL;
 
 	fakefs_mkdir(f->fs, REGISTRY_DIR);
 	start_daemon(f, REGISTRATION_WATCHER);
 	be_found(f);
-	before = made(f, GAUDI_SOCKET);
+	before = strdup(offer(f, "gaudi"));
 	for (unsigned i = 0; i < 5; i++) {
 		fake_kubelet_free(TAKE_PTR(f->kubelet));
 		WAIT_FOR(f, !daemon_is_registered(f->daemon));
 		be_found(f);
-		assert_true(before == made(f, GAUDI_SOCKET));
+		assert_string_equal(offer(f, "gaudi"), before);
 	}
 }
 
@@ -214,14 +224,14 @@ static void a_restarted_kubelet_finds_the_same_socket(void **state)
 static void a_stream_that_ends_without_a_restart_is_offered_again(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t before;
+	_cleanup_free_ char *before = NULL;
 
 	fakefs_mkdir(f->fs, REGISTRY_DIR);
 	start_daemon(f, REGISTRATION_WATCHER);
 	be_found(f);
-	before = made(f, GAUDI_SOCKET);
+	before = strdup(offer(f, "gaudi"));
 	fake_kubelet_stop_watching(f->kubelet);
-	WAIT_FOR(f, made(f, GAUDI_SOCKET) > before);
+	WAIT_FOR(f, offers(f, "gaudi") && strcmp(offer(f, "gaudi"), before) != 0);
 	be_found(f);
 }
 
@@ -232,7 +242,7 @@ static void a_deleted_socket_is_offered_again(void **state)
 	fakefs_mkdir(f->fs, REGISTRY_DIR);
 	start_daemon(f, REGISTRATION_WATCHER);
 	be_found(f);
-	fakefs_remove(f->fs, GAUDI_SOCKET);
+	assert_int_equal(unlink(offer(f, "gaudi")), 0);
 	be_found(f);
 	/* The whole folder, below a parent that was renamed, which makes no event. */
 	assert_int_equal(rename(fakefs_join(f->fs, "var/lib/kubelet"), fakefs_join(f->fs, "var/lib/old")), 0);
@@ -251,46 +261,77 @@ static void a_folder_that_comes_late_is_used(void **state)
 	be_found(f);
 }
 
-static int bind_at(struct fixture *f, const char *path, bool alive)
+static int socket_at(struct fixture *f, const char *path, struct sockaddr_un *address)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	*address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	(void)snprintf(address->sun_path, sizeof(address->sun_path), "%.107s", fakefs_join(f->fs, path));
+	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
 
-	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%.107s", fakefs_join(f->fs, path));
+/* backlog -1: nobody listens. */
+static int bind_at(struct fixture *f, const char *path, int backlog)
+{
+	struct sockaddr_un address;
+	int fd = socket_at(f, path, &address);
+
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-	if (alive)
-		assert_int_equal(listen(fd, 1), 0);
+	if (backlog >= 0)
+		assert_int_equal(listen(fd, backlog), 0);
 	return fd;
 }
 
-static void a_killed_predecessors_sockets_are_replaced(void **state)
+static int connect_to(struct fixture *f, const char *path)
 {
-	struct fixture *f = *state;
+	struct sockaddr_un address;
+	int fd = socket_at(f, path, &address);
 
-	fakefs_mkdir(f->fs, REGISTRY_DIR);
-	(void)close(bind_at(f, GAUDI_SOCKET, false));
-	(void)close(bind_at(f, RDMA_SOCKET, false)); /* a resource that is no longer offered */
-	start_daemon(f, REGISTRATION_WATCHER);
-	be_found(f);
-	assert_false(exists(f, RDMA_SOCKET));
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return fd;
 }
 
-/* Both of an upgrade run for a moment. */
-static void a_living_predecessor_is_waited_for(void **state)
+static void only_sockets_of_the_dead_are_removed(void **state)
 {
+	const char *dead[] = { REGISTRY_DIR "/gaudi-p2p-gaudi-1-1.sock",
+			       REGISTRY_DIR "/gaudi-p2p-rdma-1-1.sock" /* no longer offered */ },
+		   *lives = REGISTRY_DIR "/gaudi-p2p-gaudi-2-1.sock",
+		   *busy = REGISTRY_DIR "/gaudi-p2p-gaudi-3-1.sock",
+		   *foreign = REGISTRY_DIR "/other-1-1.sock";
 	struct fixture *f = *state;
-	uint64_t before;
-	int fd;
+	_cleanup_close_ int fd = -EBADF, full = -EBADF, peer = -EBADF;
 
 	fakefs_mkdir(f->fs, REGISTRY_DIR);
-	fd = bind_at(f, GAUDI_SOCKET, true);
-	before = made(f, GAUDI_SOCKET);
-	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
+	for (size_t i = 0; i < ARRAY_SIZE(dead); i++)
+		(void)close(bind_at(f, dead[i], -1));
+	(void)close(bind_at(f, foreign, -1));
+	fd = bind_at(f, lives, 1);
+	full = bind_at(f, busy, 0);
+	peer = connect_to(f, busy); /* the queue has room for one */
 	start_daemon(f, REGISTRATION_WATCHER);
-	run_for(f, 200);
-	assert_true(before == made(f, GAUDI_SOCKET));
-	(void)close(fd);
-	fakefs_remove(f->fs, GAUDI_SOCKET);
+	for (size_t i = 0; i < ARRAY_SIZE(dead); i++)
+		assert_false(exists(f, dead[i]));
+	assert_true(exists(f, lives));
+	assert_true(exists(f, busy));
+	assert_true(exists(f, foreign));
+}
+
+/* Both of an upgrade run for a while, and neither is in the other's way. */
+static void a_living_predecessor_is_left_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct daemon *old;
+	_cleanup_free_ char *before = NULL;
+
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	start_daemon(f, REGISTRATION_WATCHER);
+	be_found(f);
+	old = f->daemon;
+	before = strdup(offer(f, "gaudi"));
+	start_daemon(f, REGISTRATION_WATCHER);
+	WAIT_FOR(f, count_offers(f) == 2);
+	assert_int_equal(access(before, F_OK), 0);
+	assert_true(daemon_is_registered(old));
+	daemon_free(old);
+	assert_int_equal(count_offers(f), 1);
 	be_found(f);
 }
 
@@ -302,7 +343,7 @@ static void the_end_takes_the_socket_away(void **state)
 	start_daemon(f, REGISTRATION_WATCHER);
 	be_found(f);
 	daemon_free(TAKE_PTR(f->daemon));
-	assert_false(exists(f, GAUDI_SOCKET));
+	assert_false(offers(f, "gaudi"));
 }
 
 static void automatic_registers_where_there_is_a_folder_for_it(void **state)
@@ -314,16 +355,16 @@ static void automatic_registers_where_there_is_a_folder_for_it(void **state)
 	start_daemon(f, REGISTRATION_AUTO);
 	/* Also while the kubelet is away: it would find both. */
 	run_for(f, 100);
-	assert_false(exists(f, GAUDI_SOCKET));
+	assert_false(offers(f, "gaudi"));
 	start_kubelet(f, KUBELET_DIR);
 	WAIT_FOR(f, daemon_is_registered(f->daemon) && listed(f, GAUDI0));
 	assert_int_equal(f->view->n_registered, 1);
-	assert_false(exists(f, GAUDI_SOCKET));
+	assert_false(offers(f, "gaudi"));
 	/* And it stays, when the folders are made anew in another order. */
 	fake_kubelet_free(TAKE_PTR(f->kubelet));
 	fakefs_remove(f->fs, KUBELET_DIR);
 	run_for(f, 100);
-	assert_false(exists(f, GAUDI_SOCKET));
+	assert_false(offers(f, "gaudi"));
 	start_kubelet(f, KUBELET_DIR);
 	WAIT_FOR(f, f->view->n_registered == 1);
 }
@@ -349,10 +390,10 @@ static void register_does_nothing_else(void **state)
 	fakefs_mkdir(f->fs, REGISTRY_DIR);
 	start_daemon(f, REGISTRATION_REGISTER);
 	run_for(f, 100);
-	assert_false(exists(f, GAUDI_SOCKET));
+	assert_false(offers(f, "gaudi"));
 	start_kubelet(f, KUBELET_DIR);
 	WAIT_FOR(f, daemon_is_registered(f->daemon));
-	assert_false(exists(f, GAUDI_SOCKET));
+	assert_false(offers(f, "gaudi"));
 }
 
 static unsigned count_lines(const char *text, const char *part)
@@ -421,8 +462,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(a_stream_that_ends_without_a_restart_is_offered_again),
 	TEST(a_deleted_socket_is_offered_again),
 	TEST(a_folder_that_comes_late_is_used),
-	TEST(a_killed_predecessors_sockets_are_replaced),
-	TEST(a_living_predecessor_is_waited_for),
+	TEST(only_sockets_of_the_dead_are_removed),
+	TEST(a_living_predecessor_is_left_alone),
 	TEST(the_end_takes_the_socket_away),
 	TEST(automatic_registers_where_there_is_a_folder_for_it),
 	TEST(automatic_is_found_where_there_is_only_the_registry),
