@@ -108,8 +108,8 @@ void inventory_free(struct inventory *inv)
 /* --- the lease ------------------------------------------------------------------ */
 
 /* The mainline driver has no lease; what its status says is as near as one gets. */
-static int read_mainline_status(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
-				char reason[SYSFS_LINE_MAX])
+static void read_mainline_status(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
+				 char reason[SYSFS_LINE_MAX])
 {
 	static const struct {
 		const char *word;
@@ -128,25 +128,24 @@ static int read_mainline_status(const struct sysfs_root *root, const char *dir, 
 
 	if (n < 0) {
 		strcpy(reason, "status cannot be read");
-		return (int)n;
+		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
 		if (strcasecmp(line, words[i].word) == 0)
 			gaudi->state = words[i].state;
 	if (gaudi->state != LEASE_FREE)
 		(void)snprintf(reason, SYSFS_LINE_MAX, "the driver's status is \"%.200s\"", line);
-	return 0;
 }
 
-static int read_lease(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
-		      char reason[SYSFS_LINE_MAX])
+static void read_lease(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
+		       char reason[SYSFS_LINE_MAX])
 {
 	char line[SYSFS_LINE_MAX];
 	ssize_t n = sysfs_read(root, line, sizeof(line), "%sstate", dir);
 
 	if (n < 0) {
 		(void)snprintf(reason, SYSFS_LINE_MAX, "state cannot be read: %s", strerror(-(int)n));
-		return (int)n;
+		return;
 	}
 	for (size_t i = LEASE_FREE; i < ARRAY_SIZE(lease_words); i++)
 		if (strcmp(line, lease_words[i]) == 0)
@@ -156,21 +155,22 @@ static int read_lease(const struct sysfs_root *root, const char *dir, struct gau
 	else if (gaudi->state != LEASE_FREE && /* which needs none */
 		 sysfs_read(root, reason, SYSFS_LINE_MAX, "%sreason", dir) < 0)
 		reason[0] = '\0';
-	return 0;
 }
 
 /*
  * State and reason, of the attributes that have the prefix dir. What could not be
- * read is LEASE_UNKNOWN with a reason that says so, and the error is returned.
+ * read is LEASE_UNKNOWN with a reason that says so.
  */
-static int read_state(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
-		      char reason[SYSFS_LINE_MAX])
+static void read_state(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
+		       char reason[SYSFS_LINE_MAX])
 {
 	gaudi->state = LEASE_UNKNOWN;
 	gaudi->reason = reason;
 	reason[0] = '\0';
-	return gaudi->has_lease ? read_lease(root, dir, gaudi, reason)
-				: read_mainline_status(root, dir, gaudi, reason);
+	if (gaudi->has_lease)
+		read_lease(root, dir, gaudi, reason);
+	else
+		read_mainline_status(root, dir, gaudi, reason);
 }
 
 void inventory_read_holder(const struct sysfs_root *root, const struct gaudi *gaudi, char *buf, size_t size)
@@ -199,7 +199,6 @@ struct scan {
 	struct sysfs_names rdma; /* RDMA devices of this namespace */
 	struct netdev *netdev;	 /* sorted by function */
 	size_t n_netdev;
-	int shortage; /* something could not be read for want of memory or files */
 };
 
 static void scan_done(struct scan *scan)
@@ -208,17 +207,6 @@ static void scan_done(struct scan *scan)
 	for (size_t i = 0; i < scan->n_netdev; i++)
 		free(scan->netdev[i].function);
 	free(scan->netdev);
-}
-
-/*
- * The result of reading something, which a device that goes may lack. But a
- * node that is short of memory or open files lacks nothing: such a scan fails.
- */
-static ssize_t note(struct scan *scan, ssize_t r)
-{
-	if (r == -ENOMEM || r == -EMFILE || r == -ENFILE)
-		scan->shortage = (int)r;
-	return r;
 }
 
 /* Copies text into a field; false (and the field untouched) when it does not fit. */
@@ -244,21 +232,20 @@ static void read_numa_node(struct scan *scan, const struct sysfs_root *dir, cons
 {
 	bool is_it = strcmp(sysfs_below(scan->root, dir), function) == 0;
 
-	if (!*function ||
-	    note(scan, sysfs_read_int(is_it ? dir : scan->root, -1, INT_MAX, ret, "%s%snuma_node",
-				      is_it ? "" : function, is_it ? "" : "/")) < 0)
+	if (!*function || sysfs_read_int(is_it ? dir : scan->root, -1, INT_MAX, ret, "%s%snuma_node",
+					 is_it ? "" : function, is_it ? "" : "/") < 0)
 		*ret = -1;
 }
 
 /* Which driver serves the accel device, as far as it is one of ours; false otherwise. */
-static bool find_driver(struct scan *scan, const struct sysfs_root *dir, struct gaudi *gaudi)
+static bool find_driver(const struct sysfs_root *dir, struct gaudi *gaudi)
 {
 	static const char *const drivers[] = { "gaudi_p2p", "habanalabs" };
 	char link[SYSFS_PATH_MAX];
 
 	gaudi->has_lease = true;
 	gaudi->driver = drivers[0];
-	if (note(scan, sysfs_link(dir, link, sizeof(link), "driver")) == 0) {
+	if (sysfs_link(dir, link, sizeof(link), "driver") == 0) {
 		const char *name = last_component(link);
 
 		if (strcmp(name, drivers[1]) == 0) {
@@ -286,12 +273,12 @@ static int scan_gaudi(struct scan *scan, const struct sysfs_names *names, const 
 	/* accel_controlD0 lies in the same class and has no number right behind "accel". */
 	if (num_parse_suffix(name, "accel", &gaudi.minor) < 0)
 		return -ENODEV;
-	r = note(scan, sysfs_enter(scan->root, &dir, "class/accel/%s/device", name));
+	r = sysfs_enter(scan->root, &dir, "class/accel/%s/device", name);
 	if (r < 0) {
 		log_debug("%s: no parent device, skipped: %s", name, strerror(-r));
 		return -ENODEV;
 	}
-	if (!find_driver(scan, &dir, &gaudi)) {
+	if (!find_driver(&dir, &gaudi)) {
 		log_debug("%s: not a Gaudi, skipped", name);
 		return -ENODEV;
 	}
@@ -301,11 +288,11 @@ static int scan_gaudi(struct scan *scan, const struct sysfs_names *names, const 
 	(void)snprintf(control, sizeof(control), "accel_controlD%u", gaudi.minor);
 	gaudi.has_control = sysfs_names_has(names, control);
 	read_numa_node(scan, &dir, gaudi.path, &gaudi.numa_node);
-	if (note(scan, sysfs_read_int(&dir, 0, INT_MAX, &gaudi.module_id, "module_id")) < 0)
+	if (sysfs_read_int(&dir, 0, INT_MAX, &gaudi.module_id, "module_id") < 0)
 		gaudi.module_id = -1;
-	if (note(scan, sysfs_read(&dir, line, sizeof(line), "serial")) > 0 && pairs_id_is_valid(line))
+	if (sysfs_read(&dir, line, sizeof(line), "serial") > 0 && pairs_id_is_valid(line))
 		(void)text_copy(serial, sizeof(serial), line);
-	(void)note(scan, read_state(&dir, "", &gaudi, reason));
+	read_state(&dir, "", &gaudi, reason);
 	gaudi.id = serial[0]	  ? serial
 		   : gaudi.pci[0] ? gaudi.pci
 				  : last_component(sysfs_below(scan->root, &dir));
@@ -463,8 +450,8 @@ static void read_physfn(struct scan *scan, const struct sysfs_root *dir, struct 
 	bool is_it = strcmp(sysfs_below(scan->root, dir), nic->path) == 0;
 	char link[SYSFS_PATH_MAX];
 
-	if (note(scan, sysfs_link(is_it ? dir : scan->root, link, sizeof(link), "%s%sphysfn",
-				  is_it ? "" : nic->path, is_it ? "" : "/")) == 0 &&
+	if (sysfs_link(is_it ? dir : scan->root, link, sizeof(link), "%s%sphysfn", is_it ? "" : nic->path,
+		       is_it ? "" : "/") == 0 &&
 	    pci_addr_is_valid(last_component(link)))
 		(void)text_copy(nic->physfn, sizeof(nic->physfn), last_component(link));
 }
@@ -474,10 +461,9 @@ static bool locate_soft(struct scan *scan, struct sysfs_root *dir, struct nic *n
 {
 	char netdev[SYSFS_LINE_MAX];
 
-	if (note(scan, sysfs_read(scan->root, netdev, sizeof(netdev), "class/infiniband/%s/parent",
-				  nic->name.rdma)) <= 0 ||
-	    !pairs_name_is_valid(netdev) ||
-	    note(scan, sysfs_enter(scan->root, dir, "class/net/%s/device", netdev)) < 0 ||
+	if (sysfs_read(scan->root, netdev, sizeof(netdev), "class/infiniband/%s/parent", nic->name.rdma) <=
+		    0 ||
+	    !pairs_name_is_valid(netdev) || sysfs_enter(scan->root, dir, "class/net/%s/device", netdev) < 0 ||
 	    !nic_locate(scan, dir, nic, path))
 		return false;
 	nic->is_soft = true;
@@ -506,7 +492,7 @@ static int add_hidden(struct inventory *inv, const struct nic *nic)
 static int locate_uverbs(struct scan *scan, const char *name, struct sysfs_root *dir, struct nic *nic,
 			 char path[SYSFS_PATH_MAX])
 {
-	if (note(scan, sysfs_enter(scan->root, dir, "class/infiniband_verbs/%s/device", name)) == 0) {
+	if (sysfs_enter(scan->root, dir, "class/infiniband_verbs/%s/device", name) == 0) {
 		if (nic_locate(scan, dir, nic, path))
 			return 0;
 		log_debug("%s (%s): not a PCI function, skipped", nic->name.rdma, name);
@@ -533,8 +519,7 @@ static int scan_uverbs(struct scan *scan, const char *name)
 	if (num_parse_suffix(name, "uverbs", &number) < 0 ||
 	    !text_copy(nic.name.uverbs, sizeof(nic.name.uverbs), name))
 		return -ENODEV;
-	if (note(scan, sysfs_read(scan->root, line, sizeof(line), "class/infiniband_verbs/%s/ibdev", name)) <=
-		    0 ||
+	if (sysfs_read(scan->root, line, sizeof(line), "class/infiniband_verbs/%s/ibdev", name) <= 0 ||
 	    !pairs_name_is_valid(line) || !text_copy(nic.name.rdma, sizeof(nic.name.rdma), line)) {
 		log_debug("%s: names no RDMA device, skipped", name);
 		return -ENODEV;
@@ -545,8 +530,7 @@ static int scan_uverbs(struct scan *scan, const char *name)
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (nic.is_visible &&
-	    note(scan, sysfs_read(scan->root, line, sizeof(line), "class/infiniband/%s/node_guid",
-				  nic.name.rdma)) > 0 &&
+	    sysfs_read(scan->root, line, sizeof(line), "class/infiniband/%s/node_guid", nic.name.rdma) > 0 &&
 	    pairs_id_is_valid(line))
 		(void)text_copy(nic.name.node_guid, sizeof(nic.name.node_guid), line);
 	read_numa_node(scan, &dir, nic.path, &nic.numa_node);
@@ -644,17 +628,22 @@ static int scan_nics(struct scan *scan)
 int inventory_scan(const struct sysfs_root *root, struct inventory **ret)
 {
 	_cleanup_(inventory_freep) struct inventory *inv = calloc(1, sizeof(*inv));
-	_cleanup_(scan_done) struct scan scan = { .root = root, .inv = inv };
-	int r;
+	struct sysfs_root noting = *root;
+	_cleanup_(scan_done) struct scan scan = { .root = &noting, .inv = inv };
+	int r, shortage = 0;
 
 	if (!inv)
 		return -ENOMEM;
+	noting.shortage = &shortage;
 	r = scan_gaudis(&scan);
 	if (r == 0)
 		r = scan_nics(&scan);
-	if (r < 0 || scan.shortage < 0)
-		return r < 0 ? r : scan.shortage;
-	inv->has_rdma_cm = sysfs_exists(root, "class/misc/rdma_cm");
+	if (r < 0)
+		return r;
+	inv->has_rdma_cm = sysfs_exists(&noting, "class/misc/rdma_cm");
+	/* What could not be looked at is not gone. */
+	if (shortage < 0)
+		return shortage;
 	*ret = TAKE_PTR(inv);
 	return 0;
 }
@@ -672,7 +661,7 @@ static struct gaudi *gaudi_refresh(const struct sysfs_root *root, struct gaudi *
 		(void)snprintf(dir, sizeof(dir), "%s/", old->path);
 	else
 		(void)snprintf(dir, sizeof(dir), "class/accel/accel%u/device/", old->minor);
-	(void)read_state(root, dir, &now, reason);
+	read_state(root, dir, &now, reason);
 	if (now.state == old->state && strcmp(now.reason, old->reason) == 0)
 		return gaudi_ref(old);
 	return gaudi_new(&now);

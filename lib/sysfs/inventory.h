@@ -97,9 +97,9 @@ DEFINE_CLEANUP(struct inventory *, inventory_free)
 
 /*
  * Scans. Classes that do not exist (driver not loaded) give empty lists. On
- * failure *ret is untouched: -ENOMEM, or the error of listing a class. A
- * failed scan says nothing about the devices. The caller frees with
- * inventory_free().
+ * failure *ret is untouched: the error of listing a class, or -EMFILE, -ENFILE or
+ * -ENOMEM of reading anything. A failed scan says nothing about the devices. The
+ * caller frees with inventory_free().
  */
 int inventory_scan(const struct sysfs_root *root, struct inventory **ret);
 

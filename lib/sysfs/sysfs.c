@@ -56,6 +56,14 @@ static int real_path_of(int fd, char buf[SYSFS_PATH_MAX])
 	return 0;
 }
 
+/* Notes that it was our want, or the system's, and not what is there. Returns r. */
+static ssize_t note(const struct sysfs_root *root, ssize_t r)
+{
+	if (root->shortage && (r == -EMFILE || r == -ENFILE || r == -ENOMEM))
+		*root->shortage = (int)r;
+	return r;
+}
+
 int sysfs_root_open(struct sysfs_root *root, const char *path)
 {
 	_cleanup_close_ int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -69,6 +77,7 @@ int sysfs_root_open(struct sysfs_root *root, const char *path)
 	if (strcmp(root->real, "/") == 0)
 		root->real[0] = '\0';
 	root->fd = TAKE_FD(fd);
+	root->shortage = NULL;
 	return 0;
 }
 
@@ -83,7 +92,7 @@ ssize_t sysfs_read(const struct sysfs_root *root, char *buf, size_t size, const 
 	char path[SYSFS_PATH_MAX];
 	int r = PATH_FORMAT(path, format);
 
-	return r < 0 ? r : fileio_read_attr(root->fd, path, buf, size);
+	return r < 0 ? r : note(root, fileio_read_attr(root->fd, path, buf, size));
 }
 
 int sysfs_read_int(const struct sysfs_root *root, int min, int max, int *ret, const char *format, ...)
@@ -94,7 +103,7 @@ int sysfs_read_int(const struct sysfs_root *root, int min, int max, int *ret, co
 
 	if (r < 0)
 		return r;
-	n = fileio_read_attr(root->fd, path, line, sizeof(line));
+	n = note(root, fileio_read_attr(root->fd, path, line, sizeof(line)));
 	return n < 0 ? (int)n : num_parse_int(line, min, max, ret);
 }
 
@@ -108,14 +117,13 @@ int sysfs_enter(const struct sysfs_root *root, struct sysfs_root *ret, const cha
 	if (r < 0)
 		return r;
 	fd = openat(root->fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return negative_errno();
-	r = real_path_of(fd, ret->real);
+	r = fd < 0 ? negative_errno() : real_path_of(fd, ret->real);
 	if (r < 0)
-		return r;
+		return (int)note(root, r);
 	if (strncmp(ret->real, root->real, len) != 0 || ret->real[len] != '/')
 		return -EXDEV;
 	ret->fd = TAKE_FD(fd);
+	ret->shortage = root->shortage;
 	return 0;
 }
 
@@ -134,7 +142,7 @@ int sysfs_link(const struct sysfs_root *root, char *buf, size_t size, const char
 		return r;
 	n = readlinkat(root->fd, path, buf, size);
 	if (n < 0)
-		return negative_errno();
+		return (int)note(root, negative_errno());
 	if ((size_t)n >= size)
 		return -EMSGSIZE;
 	buf[n] = '\0';
@@ -145,7 +153,8 @@ bool sysfs_exists(const struct sysfs_root *root, const char *format, ...)
 {
 	char path[SYSFS_PATH_MAX];
 
-	return PATH_FORMAT(path, format) == 0 && faccessat(root->fd, path, F_OK, 0) == 0;
+	return PATH_FORMAT(path, format) == 0 &&
+	       note(root, RET_NERRNO(faccessat(root->fd, path, F_OK, 0))) == 0;
 }
 
 void sysfs_names_done(struct sysfs_names *names)
@@ -174,7 +183,7 @@ int sysfs_list(const struct sysfs_root *root, const char *path, struct sysfs_nam
 	size_t room = 0;
 	int r;
 
-	r = fileio_opendir(root->fd, path, &dir);
+	r = (int)note(root, fileio_opendir(root->fd, path, &dir));
 	if (r < 0)
 		return r;
 	while (errno = 0, (entry = readdir(dir))) {

@@ -19,6 +19,8 @@
 
 struct sysfs_root {
 	int fd;			   /* O_PATH directory; -EBADF when not open */
+	int *shortage;		   /* unless NULL: gets the -errno of what could not be read for want of
+				    * descriptors or memory, which says nothing about what is there */
 	char real[SYSFS_PATH_MAX]; /* where it really is, without links and without a slash at the end */
 };
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../../../device-plugin/daemon.h"
+#include "../failopen.h"
 #include "../fake_kubelet.h"
 #include "../fakefs.h"
 #include "../sandbox.h"
@@ -367,6 +368,29 @@ static void something_in_the_way_is_named(void **state)
 	ASSERT_SAID(f, 2, "move what is in its place out of the way: Not a directory");
 }
 
+/* Of a look at sysfs and what follows from it, each file in turn cannot be opened. */
+static void for_want_of_descriptors_no_device_is_given_up(void **state)
+{
+	struct fixture *f = *state;
+	unsigned long n = 0;
+
+	start_kubelet(f);
+	start_daemon(f);
+	WAIT_FOR(f, daemon_is_registered(f->daemon));
+	for (bool more = true; more; n++) {
+		failopen_arm(n, ENFILE);
+		daemon_scan(f->daemon);
+		more = failopen_disarm();
+		ASSERT_SAID(f, 0, ": unhealthy");
+		ASSERT_SAID(f, 0, "gone");
+	}
+	assert_true(n > 20);
+	ASSERT_SAID(f, 1,
+		    "cannot scan sysfs, going on with what was seen before: Too many open files in system");
+	ASSERT_SAID(f, 1, "cannot scan sysfs, going on with what was seen before: works again");
+	assert_allocates(f, LINKED, 0);
+}
+
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 static const struct CMUnitTest tests[] = {
@@ -382,6 +406,7 @@ static const struct CMUnitTest tests[] = {
 	test(what_a_killed_plugin_left_half_written_goes),
 	test(without_a_dev_it_gives_plain_nodes_until_there_is_one),
 	test(something_in_the_way_is_named),
+	test(for_want_of_descriptors_no_device_is_given_up),
 };
 
 UNIT_MAIN(tests)

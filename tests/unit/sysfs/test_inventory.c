@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 
+#include "../failopen.h"
 #include "../fake_scan.h"
 #include "../fakefs.h"
 #include "sysfs/inventory.h"
@@ -280,6 +282,49 @@ static void scans_of_the_same_are_equal(void **state)
 	assert_false(inventory_equal(a, c));
 }
 
+/* Each file in turn cannot be opened, for a reason that is not the device's: none may be missing because of that. */
+static void want_of_descriptors_makes_nothing_vanish(void **state)
+{
+	static const int shortages[] = { EMFILE, ENFILE, ENOMEM };
+	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
+
+	fakefs_load(*state, TREES "lab.tree");
+	assert_int_equal(sysfs_root_open(&root, fakefs_join(*state, "sys")), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(shortages); i++) {
+		unsigned long n = 0;
+
+		for (bool more = true; more; n++) {
+			_cleanup_(inventory_freep) struct inventory *inv = NULL;
+			int r;
+
+			failopen_arm(n, shortages[i]);
+			r = inventory_scan(&root, &inv);
+			more = failopen_disarm();
+			assert_int_equal(r, more ? -shortages[i] : 0);
+		}
+		assert_true(n > 20);
+	}
+}
+
+static void without_descriptors_nothing_is_scanned(void **state)
+{
+	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
+	_cleanup_(inventory_freep) struct inventory *inv = NULL;
+	struct rlimit before, none;
+	int r;
+
+	fakefs_load(*state, TREES "lab.tree");
+	assert_int_equal(sysfs_root_open(&root, fakefs_join(*state, "sys")), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	none = (struct rlimit){ .rlim_cur = 0, .rlim_max = before.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	r = inventory_scan(&root, &inv);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(r, -EMFILE);
+	assert_int_equal(inventory_scan(&root, &inv), 0);
+	assert_int_equal(inv->n_gaudi, 2);
+}
+
 static void check_refresh(struct fakefs *fs, const char *attribute, const char *text)
 {
 	_cleanup_(sysfs_root_done) struct sysfs_root root = SYSFS_ROOT_INIT;
@@ -444,6 +489,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(what_is_half_gone_is_skipped_and_the_rest_found, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_card_with_two_nodes_counts_once, setup, teardown),
 	cmocka_unit_test(every_single_removal_is_survived),
+	cmocka_unit_test_setup_teardown(want_of_descriptors_makes_nothing_vanish, setup, teardown),
+	cmocka_unit_test_setup_teardown(without_descriptors_nothing_is_scanned, setup, teardown),
 	cmocka_unit_test_setup_teardown(scans_of_the_same_are_equal, setup, teardown),
 	cmocka_unit_test(addresses_are_recognised_whole),
 	cmocka_unit_test(distances_are_ordered),
