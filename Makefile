@@ -92,9 +92,11 @@ unit-sanitized: ## Unit tests with the address and undefined behaviour sanitizer
 # Tests with failalloc have a malloc() of their own, which valgrind would replace; the sanitizers see those.
 UNIT_STARVED = $(patsubst tests/unit/%.c,%,$(shell grep -l 'failalloc.h' tests/unit/*/test_*.c))
 VALGRIND := valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible
+UNIT_UNSTARVED = $(filter-out $(UNIT_STARVED),$(UNIT_PICKED))
 unit-valgrind: ## Unit tests in valgrind (T=name)
+	$(Q)$(if $(UNIT_UNSTARVED),,echo "make unit-valgrind: no test for valgrind is called '$(T)'; it cannot run those with a malloc() of their own: $(notdir $(UNIT_STARVED))" >&2; exit 2)
 	$(Q)UNIT_RESULTS=build/results/$@.json UNIT_WRAP="$(VALGRIND)" $(MAKE) --no-print-directory unit \
-		T="$(patsubst test_%,%,$(notdir $(filter-out $(UNIT_STARVED),$(UNIT_PICKED))))"
+		T="$(patsubst test_%,%,$(notdir $(UNIT_UNSTARVED)))"
 
 $(O)/interop-peer: $(O)/obj/tests/interop/peer/peer.o $(O)/libkubelet.a $(O)/libgrpc.a $(O)/libbase.a
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS_kubelet) $(LIBS_grpc)
