@@ -7,7 +7,7 @@
 
 #include "../../../device-plugin/core.h"
 #include "../../../device-plugin/grant.h"
-#include "../fake_scan.h"
+#include "../fake_plugin.h"
 #include "../fakefs.h"
 #include "base/log.h"
 
@@ -23,10 +23,9 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct core_options options = { .mode = "paired" };
 
 	f->fs = fakefs_new();
-	core_init(&f->core, &options, NULL, 1000);
+	fake_plugin_core(&f->core, "paired");
 	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
 	*state = f;
 	return 0;
@@ -44,7 +43,7 @@ static int teardown(void **state)
 
 static int scan(struct fixture *f, uint64_t now_ms)
 {
-	return core_update(&f->core, fake_scan(f->fs), now_ms);
+	return fake_plugin_scan(&f->core, f->fs, now_ms);
 }
 
 static int load(struct fixture *f, const char *tree)
@@ -331,13 +330,11 @@ static void the_mainline_driver_is_never_suspected(void **state)
 static void strictly_paired_a_gaudi_without_a_nic_is_not_handed_out(void **state)
 {
 	struct fixture *f = *state;
-	struct core_options options = { .mode = "paired-strict" };
 	_cleanup_(grant_done) struct grant grant = {};
 	const char *alone = "AM00000003";
 	unsigned healthy = 0;
 
-	core_done(&f->core);
-	core_init(&f->core, &options, NULL, 1000);
+	fake_plugin_core(&f->core, "paired-strict");
 	(void)load(f, TREES "eight-four.tree");
 	assert_string_equal(f->core.pairs->mode, "paired"); /* an older cni-rdma reads it too */
 	for (size_t i = 0; i < f->core.n_device; i++) {
@@ -356,10 +353,8 @@ static void strictly_paired_a_gaudi_without_a_nic_is_not_handed_out(void **state
 static void strictly_paired_a_nic_that_comes_makes_its_gaudi_healthy(void **state)
 {
 	struct fixture *f = *state;
-	struct core_options options = { .mode = "paired-strict" };
 
-	core_done(&f->core);
-	core_init(&f->core, &options, NULL, 1000);
+	fake_plugin_core(&f->core, "paired-strict");
 	fakefs_load(f->fs, TREES "lab.tree");
 	fakefs_remove(f->fs, "sys/class/infiniband_verbs");
 	(void)scan(f, 1000);
@@ -379,14 +374,12 @@ static void strictly_paired_a_nic_that_comes_makes_its_gaudi_healthy(void **stat
 static void left_over_nics_are_handed_out_by_themselves(void **state)
 {
 	struct fixture *f = *state;
-	struct core_options options = { .mode = "separate" };
 	_cleanup_(grant_done) struct grant grant = {};
 	const char *ids[] = { "0000:08:00.0" };
 
 	(void)load(f, TREES "lab.tree");
 	assert_int_equal(f->core.n_nic, 0);
-	core_done(&f->core);
-	core_init(&f->core, &options, NULL, 1000);
+	fake_plugin_core(&f->core, "separate");
 	(void)scan(f, 2000);
 	assert_int_equal(f->core.n_nic, 2);
 	assert_null(core_nic_of(&f->core, "0000:03:00.0"));
@@ -405,10 +398,8 @@ static void left_over_nics_are_handed_out_by_themselves(void **state)
 static void the_node_keeps_a_nic_whose_virtual_functions_are_handed_out(void **state)
 {
 	struct fixture *f = *state;
-	struct core_options options = { .mode = "separate" };
 
-	core_done(&f->core);
-	core_init(&f->core, &options, NULL, 1000);
+	fake_plugin_core(&f->core, "separate");
 	(void)load(f, TREES "vfs.tree");
 	assert_int_equal(f->core.n_nic, 4);
 	assert_null(core_find_nic(&f->core, "0000:1b:00.0"));
@@ -447,8 +438,7 @@ static void a_nic_is_offered_only_when_no_gaudi_came_for_it(void **state)
 	assert_false(core_offers_nics(&f->core));
 	/* Before the driver of the Gaudis is there, no NIC is left over. */
 	fakefs_remove(f->fs, "sys/class/accel");
-	core_done(&f->core);
-	core_init(&f->core, &(struct core_options){ .mode = "paired" }, NULL, 1000);
+	fake_plugin_core(&f->core, "paired");
 	(void)scan(f, 1000);
 	(void)scan(f, 1000 + 10 * CORE_NIC_SINGLE_MS);
 	assert_int_equal(f->core.n_nic, 2);

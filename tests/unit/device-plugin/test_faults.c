@@ -15,6 +15,7 @@
 #include "../../../device-plugin/daemon.h"
 #include "../failopen.h"
 #include "../fake_kubelet.h"
+#include "../fake_plugin.h"
 #include "../fakefs.h"
 #include "../sandbox.h"
 #include "kubelet/message.h"
@@ -43,14 +44,11 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char sysroot[512], why[128], *argv[] = { (char *)"test", (char *)"--sysroot", sysroot, NULL };
 
 	/* First: a directory that was opened before does not see the mounts that come. */
 	(void)sandbox_enter();
 	f->fs = fakefs_new();
-	(void)snprintf(sysroot, sizeof(sysroot), "%s", fakefs_path(f->fs));
-	assert_int_equal(options_parse(3, argv, &f->options, why, sizeof(why)), 0);
-	f->options.rescan_ms = 50;
+	fake_plugin_options(f->fs, 50, &f->options);
 	fakefs_load(f->fs, TREES "lab.tree");
 	fakefs_mkdir(f->fs, "dev");
 	fakefs_mkdir(f->fs, KUBELET_DIR);

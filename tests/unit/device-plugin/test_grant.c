@@ -12,7 +12,7 @@
 #include "../../../device-plugin/grant.h"
 #include "../../../device-plugin/links.h"
 #include "../../../device-plugin/nodes.h"
-#include "../fake_scan.h"
+#include "../fake_plugin.h"
 #include "../fakefs.h"
 #include "../schema.h"
 #include "base/log.h"
@@ -30,20 +30,12 @@ struct fixture {
 	char why[256];
 };
 
-static void begin(struct fixture *f, const char *mode)
-{
-	struct core_options options = { .mode = mode };
-
-	core_done(&f->core);
-	core_init(&f->core, &options, NULL, 1000);
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	f->fs = fakefs_new();
-	begin(f, "paired");
+	fake_plugin_core(&f->core, "paired");
 	cdi_init(&f->cdi, CDI_GAUDIS, fakefs_join(f->fs, "run/cdi"), "habana.ai/gaudi");
 	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
 	*state = f;
@@ -62,7 +54,7 @@ static int teardown(void **state)
 
 static int scan(struct fixture *f, uint64_t now_ms)
 {
-	return core_update(&f->core, fake_scan(f->fs), now_ms);
+	return fake_plugin_scan(&f->core, f->fs, now_ms);
 }
 
 static int load(struct fixture *f, const char *tree)
@@ -387,7 +379,7 @@ static void a_single_nic_has_a_stable_link_of_its_own(void **state)
 	const char *ids[] = { "0000:4f:00.0" };
 
 	fakefs_mkdir(f->fs, "dev");
-	begin(f, "separate");
+	fake_plugin_core(&f->core, "separate");
 	(void)load(f, TREES "eight-four.tree");
 	assert_int_equal(links_open(&links, fakefs_join(f->fs, "dev")), 0);
 	assert_int_equal(links_update(&links, &f->core), 0);
@@ -405,7 +397,7 @@ static void a_nic_without_a_verbs_node_is_refused_with_what_to_do(void **state)
 	struct grant grant = {};
 	const char *ids[] = { "0000:4f:00.0" };
 
-	begin(f, "separate");
+	fake_plugin_core(&f->core, "separate");
 	(void)load(f, TREES "eight-four.tree");
 	for (size_t i = 0; i < f->core.n_nic; i++)
 		f->core.nic[i].name.uverbs[0] = '\0';
@@ -514,7 +506,7 @@ static void single_nics_are_devices_of_their_own_kind(void **state)
 	const char *ids[] = { "0000:4f:00.0" };
 
 	cdi_init(&cdi, CDI_NICS, fakefs_join(f->fs, "run/cdi"), "habana.ai/rdma");
-	begin(f, "separate");
+	fake_plugin_core(&f->core, "separate");
 	(void)load(f, TREES "eight-four.tree");
 	assert_rules(f, &cdi, 4);
 	assert_int_equal(cdi_update(&cdi, &f->core, true), 0);

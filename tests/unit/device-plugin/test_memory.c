@@ -12,6 +12,7 @@
 #include "../../../device-plugin/daemon.h"
 #include "../failalloc.h"
 #include "../fake_kubelet.h"
+#include "../fake_plugin.h"
 #include "../fakefs.h"
 #include "grpc/client.h"
 
@@ -38,15 +39,11 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char sysroot[512], *argv[] = { (char *)"test", (char *)"--sysroot", sysroot, NULL };
-	char why[128];
 
 	assert_non_null(f);
 	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
 	f->fs = fakefs_new();
-	(void)snprintf(sysroot, sizeof(sysroot), "%s", fakefs_path(f->fs));
-	assert_int_equal(options_parse(3, argv, &f->options, why, sizeof(why)), 0);
-	f->options.rescan_ms = 100000; /* calls scan by themselves */
+	fake_plugin_options(f->fs, 100000 /* calls scan by themselves */, &f->options);
 	fakefs_load(f->fs, "tests/unit/sysfs/trees/lab.tree");
 	fakefs_mkdir(f->fs, "dev");
 	fakefs_mkdir(f->fs, KUBELET_DIR);

@@ -7,6 +7,7 @@
 #include "../../../device-plugin/daemon.h"
 #include "../../../device-plugin/pods.h"
 #include "../fake_kubelet.h"
+#include "../fake_plugin.h"
 #include "../fakefs.h"
 #include "base/log.h"
 
@@ -282,16 +283,13 @@ static bool is_listed(const struct fixture *f, const char *id, const char *healt
 static void a_strangers_lease_reaches_the_kubelet_and_passes(void **state)
 {
 	struct fixture *f = *state;
-	char sysroot[128], *argv[] = { (char *)"test", (char *)"--sysroot", sysroot, NULL }, why[128];
 	struct options options;
 	struct daemon *daemon = NULL;
 	uint64_t begun;
 
 	fakefs_mkdir(f->fs, "dev");
-	(void)snprintf(sysroot, sizeof(sysroot), "%.100s", fakefs_path(f->fs));
-	assert_int_equal(options_parse(3, argv, &options, why, sizeof(why)), 0);
-	options.rescan_ms = 50;
-	(void)snprintf(options.kubelet_dir, sizeof(options.kubelet_dir), "%s/kubelet", sysroot);
+	fake_plugin_options(f->fs, 50, &options);
+	(void)snprintf(options.kubelet_dir, sizeof(options.kubelet_dir), "%s", fakefs_join(f->fs, "kubelet"));
 	(void)snprintf(options.podresources, sizeof(options.podresources), "%s", f->socket);
 	start_kubelet(f);
 	list_pod(f, "habana.ai/gaudi", GAUDI1, 0);

@@ -13,6 +13,7 @@
 #include "../../../device-plugin/daemon.h"
 #include "../../../device-plugin/registrar.h"
 #include "../fake_kubelet.h"
+#include "../fake_plugin.h"
 #include "../fakefs.h"
 
 #define GAUDI0 "0000:03:00.0"
@@ -33,15 +34,11 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char sysroot[512], *argv[] = { (char *)"test", (char *)"--sysroot", sysroot, NULL };
-	char why[128];
 
 	assert_non_null(f);
 	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
 	f->fs = fakefs_new();
-	(void)snprintf(sysroot, sizeof(sysroot), "%s", fakefs_path(f->fs));
-	assert_int_equal(options_parse(3, argv, &f->options, why, sizeof(why)), 0);
-	f->options.rescan_ms = 50;
+	fake_plugin_options(f->fs, 50, &f->options);
 	fakefs_load(f->fs, "tests/unit/sysfs/trees/lab.tree");
 	fakefs_mkdir(f->fs, "dev");
 	assert_int_equal(loop_new(&f->loop), 0);

@@ -13,6 +13,7 @@
 #include "../../../device-plugin/registrar.h"
 #include "../../../device-plugin/service.h"
 #include "../fake_kubelet.h"
+#include "../fake_plugin.h"
 #include "../fake_scan.h"
 #include "../fakefs.h"
 #include "grpc/client.h"
@@ -49,15 +50,10 @@ struct fixture {
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	char sysroot[512], *argv[] = { (char *)"test", (char *)"--sysroot", sysroot, NULL };
-	char why[128];
 
 	log_init("test", LOG_LEVEL_ERROR, LOG_TEXT);
 	f->fs = fakefs_new();
-	(void)snprintf(sysroot, sizeof(sysroot), "%s", fakefs_path(f->fs));
-	assert_int_equal(options_parse(3, argv, &f->options, why, sizeof(why)), 0);
-	assert_false(f->options.events);
-	f->options.rescan_ms = 50;
+	fake_plugin_options(f->fs, 50, &f->options);
 	fakefs_load(f->fs, TREES "lab.tree");
 	fakefs_mkdir(f->fs, "dev");
 	fakefs_mkdir(f->fs, KUBELET_DIR);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "../../../device-plugin/core.h"
-#include "../fake_scan.h"
+#include "../fake_plugin.h"
 #include "../fakefs.h"
 #include "base/log.h"
 #include "sysfs/pci.h"
@@ -37,17 +37,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void begin(struct fixture *f, const char *mode)
-{
-	struct core_options options = { .mode = mode };
-
-	core_done(&f->core);
-	core_init(&f->core, &options, NULL, 1000);
-}
-
 static int scan(struct fixture *f, uint64_t now_ms)
 {
-	return core_update(&f->core, fake_scan(f->fs), now_ms);
+	return fake_plugin_scan(&f->core, f->fs, now_ms);
 }
 
 static unsigned count_healthy(const struct core *core)
@@ -89,21 +81,21 @@ static void every_recorded_node_is_understood(void **state)
 		struct fixture *f = *state;
 
 		fakefs_load(f->fs, nodes[i].tree);
-		begin(f, "paired");
+		fake_plugin_core(&f->core, "paired");
 		assert_true(scan(f, 1000) >= 0);
 		if (f->core.n_device != nodes[i].gaudis || count_healthy(&f->core) != nodes[i].healthy ||
 		    count_paired(&f->core) != nodes[i].paired)
 			fail_msg("%s: %zu Gaudis, %u healthy, %u paired", nodes[i].tree, f->core.n_device,
 				 count_healthy(&f->core), count_paired(&f->core));
-		begin(f, "paired-strict");
+		fake_plugin_core(&f->core, "paired-strict");
 		(void)scan(f, 1000);
 		if (count_healthy(&f->core) != nodes[i].strict)
 			fail_msg("%s: %u healthy strictly", nodes[i].tree, count_healthy(&f->core));
-		begin(f, "separate");
+		fake_plugin_core(&f->core, "separate");
 		(void)scan(f, 1000);
 		if (f->core.n_nic != nodes[i].separate || count_paired(&f->core) != 0)
 			fail_msg("%s: %zu NICs separately", nodes[i].tree, f->core.n_nic);
-		begin(f, "none");
+		fake_plugin_core(&f->core, "none");
 		(void)scan(f, 1000);
 		assert_int_equal(f->core.n_nic, 0);
 		assert_int_equal(count_paired(&f->core), 0);
@@ -169,7 +161,7 @@ static void remove_each(struct fixture *f, const char *tree)
 	assert_true(n > 20);
 	fakefs_load(f->fs, tree);
 	for (size_t i = 0; i < n; i++) {
-		begin(f, i % 2 ? "paired" : "paired-strict");
+		fake_plugin_core(&f->core, i % 2 ? "paired" : "paired-strict");
 		(void)scan(f, 1000);
 		check(&f->core);
 		assert_int_equal(renameat(fakefs_root(f->fs), paths[i], fakefs_root(f->fs), "away"), 0);
@@ -198,7 +190,7 @@ static void a_driver_that_is_loaded_later_is_found(void **state)
 
 	fakefs_load(f->fs, TREES "eight-eight.tree");
 	fakefs_remove(f->fs, "sys/class/accel");
-	begin(f, "paired");
+	fake_plugin_core(&f->core, "paired");
 	(void)scan(f, 1000);
 	assert_int_equal(f->core.n_device, 0);
 	assert_int_equal(f->core.n_nic, 8);
@@ -218,7 +210,7 @@ static void a_card_that_is_plugged_in_joins_and_the_others_stay(void **state)
 	fakefs_load(f->fs, TREES "eight-eight.tree");
 	fakefs_remove(f->fs, "sys/class/accel/accel3");
 	fakefs_remove(f->fs, "sys/class/infiniband_verbs/uverbs5");
-	begin(f, "paired");
+	fake_plugin_core(&f->core, "paired");
 	(void)scan(f, 1000);
 	assert_int_equal(f->core.n_device, 7);
 	assert_int_equal(count_paired(&f->core), 7);
@@ -242,7 +234,7 @@ static void what_a_pod_holds_keeps_its_pair_over_a_restart(void **state)
 	struct pairs *pairs;
 
 	fakefs_load(f->fs, TREES "lab.tree");
-	begin(f, "paired");
+	fake_plugin_core(&f->core, "paired");
 	(void)scan(f, 1000);
 	/* Another process begins with the file; its lease is free, but the kubelet has given it away. */
 	pairs = TAKE_PTR(f->core.pairs);
