@@ -23,6 +23,12 @@
  * socket by itself, and one that failed tries again by itself, ever more slowly.
  */
 #define OFFER_MIN_MS 3000
+/*
+ * After the end of a stream: kubelets that keep only one plugin of a resource drop the new
+ * one when the old one of an upgrade ends, and look only at a new socket then. One that
+ * restarts is not back so soon, and does not care.
+ */
+#define OFFER_AGAIN_MS 1000
 #define OFFER_MAX_MS 60000
 
 #define SOCKET_PATH_MAX sizeof(((struct sockaddr_un *)0)->sun_path)
@@ -157,7 +163,7 @@ static void on_watchers(unsigned n, void *data)
 		 registrar->options.resource, registrar->socket);
 	registrar->state = STATE_WAITING;
 	registrar->retry_ms = OFFER_MIN_MS;
-	loop_timer_set(registrar->timer, registrar->retry_ms);
+	loop_timer_set(registrar->timer, OFFER_AGAIN_MS);
 }
 
 static void on_notified(bool ok, const char *error, void *data)
