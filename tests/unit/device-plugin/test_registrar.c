@@ -138,6 +138,13 @@ static void be_found(struct fixture *f)
 	WAIT_FOR(f, listed(f, GAUDI0) && daemon_is_registered(f->daemon));
 }
 
+static void start_and_be_found(struct fixture *f)
+{
+	fakefs_mkdir(f->fs, REGISTRY_DIR);
+	start_daemon(f, REGISTRATION_WATCHER);
+	be_found(f);
+}
+
 static void the_plugin_watcher_finds_it(void **state)
 {
 	struct fixture *f = *state;
@@ -205,9 +212,7 @@ static void a_restarted_kubelet_finds_the_same_socket(void **state)
 	struct fixture *f = *state;
 	_cleanup_free_ char *before = NULL;
 
-	fakefs_mkdir(f->fs, REGISTRY_DIR);
-	start_daemon(f, REGISTRATION_WATCHER);
-	be_found(f);
+	start_and_be_found(f);
 	before = strdup(offer(f, "gaudi"));
 	for (unsigned i = 0; i < 5; i++) {
 		fake_kubelet_free(TAKE_PTR(f->kubelet));
@@ -224,9 +229,7 @@ static void a_stream_that_ends_without_a_restart_is_offered_again(void **state)
 	_cleanup_free_ char *before = NULL;
 	uint64_t begun;
 
-	fakefs_mkdir(f->fs, REGISTRY_DIR);
-	start_daemon(f, REGISTRATION_WATCHER);
-	be_found(f);
+	start_and_be_found(f);
 	before = strdup(offer(f, "gaudi"));
 	begun = loop_now_ms();
 	fake_kubelet_stop_watching(f->kubelet);
@@ -240,9 +243,7 @@ static void a_deleted_socket_is_offered_again(void **state)
 {
 	struct fixture *f = *state;
 
-	fakefs_mkdir(f->fs, REGISTRY_DIR);
-	start_daemon(f, REGISTRATION_WATCHER);
-	be_found(f);
+	start_and_be_found(f);
 	assert_int_equal(unlink(offer(f, "gaudi")), 0);
 	be_found(f);
 	/* The whole folder, below a parent that was renamed, which makes no event. */
@@ -322,9 +323,7 @@ static void a_living_predecessor_is_left_alone(void **state)
 	struct daemon *old;
 	_cleanup_free_ char *before = NULL;
 
-	fakefs_mkdir(f->fs, REGISTRY_DIR);
-	start_daemon(f, REGISTRATION_WATCHER);
-	be_found(f);
+	start_and_be_found(f);
 	old = f->daemon;
 	before = strdup(offer(f, "gaudi"));
 	start_daemon(f, REGISTRATION_WATCHER);
@@ -340,9 +339,7 @@ static void the_end_takes_the_socket_away(void **state)
 {
 	struct fixture *f = *state;
 
-	fakefs_mkdir(f->fs, REGISTRY_DIR);
-	start_daemon(f, REGISTRATION_WATCHER);
-	be_found(f);
+	start_and_be_found(f);
 	daemon_free(TAKE_PTR(f->daemon));
 	assert_false(offers(f, "gaudi"));
 }
