@@ -25,7 +25,8 @@ include mk/parts.mk
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes \
 	-Wjump-misses-init -Wformat=2 -Wno-unknown-warning-option
 override CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilib -Idriver/uapi -I$(O)/gen
-override CFLAGS += -std=gnu11 -g -O2 -ffunction-sections -fdata-sections -fno-strict-aliasing $(WARN) -Werror=implicit-function-declaration \
+# What runs on every node (STATIC) waits for the kernel most of the time: there size counts, in memory too.
+override CFLAGS += -std=gnu11 -g $(if $(STATIC),-Os -fno-asynchronous-unwind-tables,-O2) -ffunction-sections -fdata-sections -fno-strict-aliasing $(WARN) -Werror=implicit-function-declaration \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-fstack-protector-strong)
 override LDFLAGS += -Wl,--gc-sections $(if $(SAN),-fsanitize=$(SAN))
 ifneq ($(WERROR),0)
