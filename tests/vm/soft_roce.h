@@ -120,6 +120,7 @@ extern const struct side *this_side;
 void net_up(void);
 /* The same on the machine's NICs. */
 void net_up_nics(void);
+side_fn do_unsent; /* () -> bytes that the side's NIC was given and has not said to be sent */
 /* A program of /usr/bin, words separated by single blanks: its exit status, or -errno. */
 int net_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same in two steps and without its output. */

@@ -171,3 +171,17 @@ void net_up_nics(void)
 	nic_move(1, "b");
 	links_up();
 }
+
+long do_unsent(struct world *w, const long *a, long *ret)
+{
+	char path[96], bytes[32];
+	int n;
+
+	(void)w;
+	(void)a;
+	(void)ret;
+	snprintf(path, sizeof(path), "/sys/class/net/v%s/queues/tx-0/byte_queue_limits/inflight",
+		 this_side->netns);
+	n = vm_read(path, bytes, sizeof(bytes));
+	return n < 0 ? n : strtol(bytes, NULL, 10);
+}
