@@ -124,7 +124,7 @@ static void read_mainline_status(const struct sysfs_root *root, const char *dir,
 		{ "needs reset", LEASE_LOST },
 	};
 	char line[SYSFS_LINE_MAX];
-	ssize_t n = sysfs_read(root, line, sizeof(line), "%sstatus", dir);
+	ssize_t n = sysfs_read(root, line, sizeof(line), "%s/status", dir);
 
 	if (n < 0) {
 		strcpy(reason, "status cannot be read");
@@ -141,7 +141,7 @@ static void read_lease(const struct sysfs_root *root, const char *dir, struct ga
 		       char reason[SYSFS_LINE_MAX])
 {
 	char line[SYSFS_LINE_MAX];
-	ssize_t n = sysfs_read(root, line, sizeof(line), "%sstate", dir);
+	ssize_t n = sysfs_read(root, line, sizeof(line), "%s/state", dir);
 
 	if (n < 0) {
 		(void)snprintf(reason, SYSFS_LINE_MAX, "state cannot be read: %s", strerror(-(int)n));
@@ -153,12 +153,12 @@ static void read_lease(const struct sysfs_root *root, const char *dir, struct ga
 	if (gaudi->state == LEASE_UNKNOWN)
 		(void)snprintf(reason, SYSFS_LINE_MAX, "unknown state \"%.200s\"", line);
 	else if (gaudi->state != LEASE_FREE && /* which needs none */
-		 sysfs_read(root, reason, SYSFS_LINE_MAX, "%sreason", dir) < 0)
+		 sysfs_read(root, reason, SYSFS_LINE_MAX, "%s/reason", dir) < 0)
 		reason[0] = '\0';
 }
 
 /*
- * State and reason, of the attributes that have the prefix dir. What could not be
+ * State and reason, of the attributes in dir. What could not be
  * read is LEASE_UNKNOWN with a reason that says so.
  */
 static void read_state(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
@@ -227,25 +227,21 @@ static const char *last_component(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* dir is where it was found, which may lie below the function. */
-static void read_numa_node(struct scan *scan, const struct sysfs_root *dir, const char *function, int *ret)
+static void read_numa_node(struct scan *scan, const char *function, int *ret)
 {
-	bool is_it = strcmp(sysfs_below(scan->root, dir), function) == 0;
-
-	if (!*function || sysfs_read_int(is_it ? dir : scan->root, -1, INT_MAX, ret, "%s%snuma_node",
-					 is_it ? "" : function, is_it ? "" : "/") < 0)
+	if (!*function || sysfs_read_int(scan->root, -1, INT_MAX, ret, "%s/numa_node", function) < 0)
 		*ret = -1;
 }
 
 /* Which driver serves the accel device, as far as it is one of ours; false otherwise. */
-static bool find_driver(const struct sysfs_root *dir, struct gaudi *gaudi)
+static bool find_driver(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi)
 {
 	static const char *const drivers[] = { "gaudi_p2p", "habanalabs" };
 	char link[SYSFS_PATH_MAX];
 
 	gaudi->has_lease = true;
 	gaudi->driver = drivers[0];
-	if (sysfs_link(dir, link, sizeof(link), "driver") == 0) {
+	if (sysfs_link(root, link, sizeof(link), "%s/driver", dir) == 0) {
 		const char *name = last_component(link);
 
 		if (strcmp(name, drivers[1]) == 0) {
@@ -259,43 +255,41 @@ static bool find_driver(const struct sysfs_root *dir, struct gaudi *gaudi)
 		if (strcmp(name, "faux_driver") != 0)
 			return false;
 	}
-	return sysfs_exists(dir, "device_type") && sysfs_exists(dir, "state");
+	return sysfs_exists(root, "%s/device_type", dir) && sysfs_exists(root, "%s/state", dir);
 }
 
 /* 0: a Gaudi was added; -ENODEV: not a Gaudi, or not whole; -ENOMEM. */
 static int scan_gaudi(struct scan *scan, const struct sysfs_names *names, const char *name)
 {
-	char path[SYSFS_PATH_MAX], serial[64] = "", line[SYSFS_LINE_MAX], reason[SYSFS_LINE_MAX], control[32];
-	_cleanup_(sysfs_root_done) struct sysfs_root dir = SYSFS_ROOT_INIT;
+	char dir[SYSFS_PATH_MAX], path[SYSFS_PATH_MAX], serial[64] = "", line[SYSFS_LINE_MAX];
+	char reason[SYSFS_LINE_MAX], control[32];
 	struct gaudi gaudi = { .serial = serial, .path = "" };
 	int r;
 
 	/* accel_controlD0 lies in the same class and has no number right behind "accel". */
 	if (num_parse_suffix(name, "accel", &gaudi.minor) < 0)
 		return -ENODEV;
-	r = sysfs_enter(scan->root, &dir, "class/accel/%s/device", name);
+	r = sysfs_device_of(scan->root, "accel", name, dir);
 	if (r < 0) {
 		log_debug("%s: no parent device, skipped: %s", name, strerror(-r));
 		return -ENODEV;
 	}
-	if (!find_driver(&dir, &gaudi)) {
+	if (!find_driver(scan->root, dir, &gaudi)) {
 		log_debug("%s: not a Gaudi, skipped", name);
 		return -ENODEV;
 	}
-	strcpy(path, sysfs_below(scan->root, &dir));
+	strcpy(path, dir);
 	if (pci_function_of_path(path, gaudi.pci))
 		gaudi.path = path;
 	(void)snprintf(control, sizeof(control), "accel_controlD%u", gaudi.minor);
 	gaudi.has_control = sysfs_names_has(names, control);
-	read_numa_node(scan, &dir, gaudi.path, &gaudi.numa_node);
-	if (sysfs_read_int(&dir, 0, INT_MAX, &gaudi.module_id, "module_id") < 0)
+	read_numa_node(scan, gaudi.path, &gaudi.numa_node);
+	if (sysfs_read_int(scan->root, 0, INT_MAX, &gaudi.module_id, "%s/module_id", dir) < 0)
 		gaudi.module_id = -1;
-	if (sysfs_read(&dir, line, sizeof(line), "serial") > 0 && pairs_id_is_valid(line))
+	if (sysfs_read(scan->root, line, sizeof(line), "%s/serial", dir) > 0 && pairs_id_is_valid(line))
 		(void)text_copy(serial, sizeof(serial), line);
-	read_state(&dir, "", &gaudi, reason);
-	gaudi.id = serial[0]	  ? serial
-		   : gaudi.pci[0] ? gaudi.pci
-				  : last_component(sysfs_below(scan->root, &dir));
+	read_state(scan->root, dir, &gaudi, reason);
+	gaudi.id = serial[0] ? serial : gaudi.pci[0] ? gaudi.pci : last_component(dir);
 	if (!pairs_id_is_valid(gaudi.id)) {
 		log_debug("%s: no name to identify it by, skipped", name);
 		return -ENODEV;
@@ -375,22 +369,16 @@ static int netdev_compare(const void *a, const void *b)
 	return r ? r : strverscmp(x->name, y->name);
 }
 
-/* The network interface as its link in the class says it: ../../FUNCTION/net/NAME. 0 also when it says something else. */
+/* 0 also for one that belongs to no device. */
 static int scan_netdev(struct scan *scan, const char *name)
 {
-	static const char up[] = "../../";
 	struct netdev *netdev = &scan->netdev[scan->n_netdev];
-	char link[SYSFS_PATH_MAX];
-	const char *end;
+	char function[SYSFS_PATH_MAX];
 
 	if (!pairs_name_is_valid(name) || !text_copy(netdev->name, sizeof(netdev->name), name) ||
-	    sysfs_link(scan->root, link, sizeof(link), "class/net/%s", name) < 0 ||
-	    strncmp(link, up, strlen(up)) != 0)
+	    sysfs_device_of(scan->root, "net", name, function) < 0)
 		return 0;
-	end = strstr(link, "/net/");
-	if (!end || end < link + strlen(up))
-		return 0;
-	netdev->function = strndup(link + strlen(up), (size_t)(end - link) - strlen(up));
+	netdev->function = strdup(function);
 	if (!netdev->function)
 		return -ENOMEM;
 	scan->n_netdev++;
@@ -433,11 +421,9 @@ static void find_netdev(const struct scan *scan, struct nic *nic)
 		strcpy(nic->name.netdev, scan->netdev[lo].name);
 }
 
-/* Fills path (of a device directory before) and PCI address. */
-static bool nic_locate(const struct scan *scan, const struct sysfs_root *dir, struct nic *nic,
-		       char path[SYSFS_PATH_MAX])
+/* Shortens path, of a device, to that of its function, and fills the address. */
+static bool nic_locate(struct nic *nic, char *path)
 {
-	strcpy(path, sysfs_below(scan->root, dir));
 	if (!pci_function_of_path(path, nic->name.pci))
 		return false;
 	nic->path = path;
@@ -445,26 +431,24 @@ static bool nic_locate(const struct scan *scan, const struct sysfs_root *dir, st
 }
 
 /* Which physical function a virtual one belongs to. */
-static void read_physfn(struct scan *scan, const struct sysfs_root *dir, struct nic *nic)
+static void read_physfn(struct scan *scan, struct nic *nic)
 {
-	bool is_it = strcmp(sysfs_below(scan->root, dir), nic->path) == 0;
 	char link[SYSFS_PATH_MAX];
 
-	if (sysfs_link(is_it ? dir : scan->root, link, sizeof(link), "%s%sphysfn", is_it ? "" : nic->path,
-		       is_it ? "" : "/") == 0 &&
+	if (sysfs_link(scan->root, link, sizeof(link), "%s/physfn", nic->path) == 0 &&
 	    pci_addr_is_valid(last_component(link)))
 		(void)text_copy(nic->physfn, sizeof(nic->physfn), last_component(link));
 }
 
 /* A Soft-RoCE link names its interface; the interface knows the function, perhaps through a virtio child. */
-static bool locate_soft(struct scan *scan, struct sysfs_root *dir, struct nic *nic, char path[SYSFS_PATH_MAX])
+static bool locate_soft(struct scan *scan, struct nic *nic, char path[SYSFS_PATH_MAX])
 {
 	char netdev[SYSFS_LINE_MAX];
 
 	if (sysfs_read(scan->root, netdev, sizeof(netdev), "class/infiniband/%s/parent", nic->name.rdma) <=
 		    0 ||
-	    !pairs_name_is_valid(netdev) || sysfs_enter(scan->root, dir, "class/net/%s/device", netdev) < 0 ||
-	    !nic_locate(scan, dir, nic, path))
+	    !pairs_name_is_valid(netdev) || sysfs_device_of(scan->root, "net", netdev, path) < 0 ||
+	    !nic_locate(nic, path))
 		return false;
 	nic->is_soft = true;
 	return text_copy(nic->name.netdev, sizeof(nic->name.netdev), netdev);
@@ -489,18 +473,17 @@ static int add_hidden(struct inventory *inv, const struct nic *nic)
  * Where the NIC of a verbs node is. 0: nic and path are filled; 1: Soft-RoCE in another namespace, which was added
  * to the hidden ones; -ENODEV: on no PCI function; -ENOMEM.
  */
-static int locate_uverbs(struct scan *scan, const char *name, struct sysfs_root *dir, struct nic *nic,
-			 char path[SYSFS_PATH_MAX])
+static int locate_uverbs(struct scan *scan, const char *name, struct nic *nic, char path[SYSFS_PATH_MAX])
 {
-	if (sysfs_enter(scan->root, dir, "class/infiniband_verbs/%s/device", name) == 0) {
-		if (nic_locate(scan, dir, nic, path))
+	if (sysfs_device_of(scan->root, "infiniband_verbs", name, path) == 0) {
+		if (nic_locate(nic, path))
 			return 0;
 		log_debug("%s (%s): not a PCI function, skipped", nic->name.rdma, name);
 		return -ENODEV;
 	}
 	if (!nic->is_visible)
 		return add_hidden(scan->inv, nic);
-	if (locate_soft(scan, dir, nic, path))
+	if (locate_soft(scan, nic, path))
 		return 0;
 	log_debug("%s (%s): on no PCI function, skipped", nic->name.rdma, name);
 	return -ENODEV;
@@ -509,7 +492,6 @@ static int locate_uverbs(struct scan *scan, const char *name, struct sysfs_root 
 /* 0: something was added; -ENODEV: half there, or on no PCI function; -ENOMEM. */
 static int scan_uverbs(struct scan *scan, const char *name)
 {
-	_cleanup_(sysfs_root_done) struct sysfs_root dir = SYSFS_ROOT_INIT;
 	char path[SYSFS_PATH_MAX], line[SYSFS_LINE_MAX];
 	struct inventory *inv = scan->inv;
 	struct nic nic = {}, *added;
@@ -526,15 +508,15 @@ static int scan_uverbs(struct scan *scan, const char *name)
 	}
 	/* sysfs shows only this namespace's RDMA devices, but every namespace's verbs nodes. */
 	nic.is_visible = sysfs_names_has(&scan->rdma, line);
-	r = locate_uverbs(scan, name, &dir, &nic, path);
+	r = locate_uverbs(scan, name, &nic, path);
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (nic.is_visible &&
 	    sysfs_read(scan->root, line, sizeof(line), "class/infiniband/%s/node_guid", nic.name.rdma) > 0 &&
 	    pairs_id_is_valid(line))
 		(void)text_copy(nic.name.node_guid, sizeof(nic.name.node_guid), line);
-	read_numa_node(scan, &dir, nic.path, &nic.numa_node);
-	read_physfn(scan, &dir, &nic);
+	read_numa_node(scan, nic.path, &nic.numa_node);
+	read_physfn(scan, &nic);
 	if (!nic.name.netdev[0])
 		find_netdev(scan, &nic);
 	added = nic_new(&nic);
@@ -653,15 +635,12 @@ int inventory_scan(const struct sysfs_root *root, struct inventory **ret)
 /* The Gaudi with its state read anew: the same one when that has not changed. NULL: no memory. */
 static struct gaudi *gaudi_refresh(const struct sysfs_root *root, struct gaudi *old)
 {
-	char dir[SYSFS_PATH_MAX + 1], reason[SYSFS_LINE_MAX];
+	char dir[64], reason[SYSFS_LINE_MAX];
 	struct gaudi now = *old;
 
 	/* A virtual device has no path; its node leads to it. */
-	if (old->path[0])
-		(void)snprintf(dir, sizeof(dir), "%s/", old->path);
-	else
-		(void)snprintf(dir, sizeof(dir), "class/accel/accel%u/device/", old->minor);
-	read_state(root, dir, &now, reason);
+	(void)snprintf(dir, sizeof(dir), "class/accel/accel%u/device", old->minor);
+	read_state(root, old->path[0] ? old->path : dir, &now, reason);
 	if (now.state == old->state && strcmp(now.reason, old->reason) == 0)
 		return gaudi_ref(old);
 	return gaudi_new(&now);

@@ -36,26 +36,6 @@ static int path_vformat(char buf[SYSFS_PATH_MAX], const char *format, va_list ar
 		r_;                                        \
 	})
 
-/* Where an open directory is now, without links. */
-static int real_path_of(int fd, char buf[SYSFS_PATH_MAX])
-{
-	static const char deleted[] = " (deleted)";
-	char proc[64];
-	ssize_t n;
-
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
-	n = readlink(proc, buf, SYSFS_PATH_MAX);
-	if (n < 0)
-		return negative_errno();
-	if (n >= SYSFS_PATH_MAX)
-		return -ENAMETOOLONG;
-	buf[n] = '\0';
-	/* The kernel says so when the device went away between open and readlink. */
-	if ((size_t)n >= sizeof(deleted) && strcmp(buf + n - (sizeof(deleted) - 1), deleted) == 0)
-		return -ENOENT;
-	return 0;
-}
-
 /* Notes that it was our want, or the system's, and not what is there. Returns r. */
 static ssize_t note(const struct sysfs_root *root, ssize_t r)
 {
@@ -66,17 +46,11 @@ static ssize_t note(const struct sysfs_root *root, ssize_t r)
 
 int sysfs_root_open(struct sysfs_root *root, const char *path)
 {
-	_cleanup_close_ int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int r;
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
 		return negative_errno();
-	r = real_path_of(fd, root->real);
-	if (r < 0)
-		return r;
-	if (strcmp(root->real, "/") == 0)
-		root->real[0] = '\0';
-	root->fd = TAKE_FD(fd);
+	root->fd = fd;
 	root->shortage = NULL;
 	return 0;
 }
@@ -107,31 +81,6 @@ int sysfs_read_int(const struct sysfs_root *root, int min, int max, int *ret, co
 	return n < 0 ? (int)n : num_parse_int(line, min, max, ret);
 }
 
-int sysfs_enter(const struct sysfs_root *root, struct sysfs_root *ret, const char *format, ...)
-{
-	char path[SYSFS_PATH_MAX];
-	_cleanup_close_ int fd = -EBADF;
-	size_t len = strlen(root->real);
-	int r = PATH_FORMAT(path, format);
-
-	if (r < 0)
-		return r;
-	fd = openat(root->fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	r = fd < 0 ? negative_errno() : real_path_of(fd, ret->real);
-	if (r < 0)
-		return (int)note(root, r);
-	if (strncmp(ret->real, root->real, len) != 0 || ret->real[len] != '/')
-		return -EXDEV;
-	ret->fd = TAKE_FD(fd);
-	ret->shortage = root->shortage;
-	return 0;
-}
-
-const char *sysfs_below(const struct sysfs_root *root, const struct sysfs_root *dir)
-{
-	return dir->real + strlen(root->real) + 1;
-}
-
 int sysfs_link(const struct sysfs_root *root, char *buf, size_t size, const char *format, ...)
 {
 	char path[SYSFS_PATH_MAX];
@@ -146,6 +95,36 @@ int sysfs_link(const struct sysfs_root *root, char *buf, size_t size, const char
 	if ((size_t)n >= size)
 		return -EMSGSIZE;
 	buf[n] = '\0';
+	return 0;
+}
+
+/* Cuts "/NAME" from the end of path, if that is how it ends. */
+static bool cut_component(char *path, const char *name)
+{
+	size_t len = strlen(path), n = strlen(name);
+
+	if (len <= n || path[len - n - 1] != '/' || strcmp(path + len - n, name) != 0)
+		return false;
+	path[len - n - 1] = '\0';
+	return true;
+}
+
+int sysfs_device_of(const struct sysfs_root *root, const char *class, const char *name,
+		    char ret[SYSFS_PATH_MAX])
+{
+	static const char up[] = "../../", devices[] = "devices/", without[] = "devices/virtual";
+	char link[SYSFS_PATH_MAX], *path = link + strlen(up);
+	int r = sysfs_link(root, link, sizeof(link), "class/%s/%s", class, name);
+
+	if (r < 0)
+		return r;
+	if (strncmp(link, up, strlen(up)) != 0 || strncmp(path, devices, strlen(devices)) != 0 ||
+	    strstr(path, "/../") || !cut_component(path, name))
+		return -EXDEV;
+	(void)cut_component(path, class);
+	if (strcmp(path, without) == 0)
+		return -ENOENT;
+	strcpy(ret, path);
 	return 0;
 }
 

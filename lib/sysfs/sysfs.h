@@ -18,10 +18,9 @@
 #define SYSFS_LINE_MAX 256
 
 struct sysfs_root {
-	int fd;			   /* O_PATH directory; -EBADF when not open */
-	int *shortage;		   /* unless NULL: gets the -errno of what could not be read for want of
-				    * descriptors or memory, which says nothing about what is there */
-	char real[SYSFS_PATH_MAX]; /* where it really is, without links and without a slash at the end */
+	int fd;	       /* O_PATH directory; -EBADF when not open */
+	int *shortage; /* unless NULL: gets the -errno of what could not be read for want of
+			* descriptors or memory, which says nothing about what is there */
 };
 
 #define SYSFS_ROOT_INIT      \
@@ -50,20 +49,15 @@ int sysfs_read_int(const struct sysfs_root *root, int min, int max, int *ret, co
 	__attribute__((format(printf, 5, 6)));
 
 /*
- * Opens the directory that the formatted path leads to when all links are
- * followed, as a root of its own: what is read below it need not be looked up
- * from the top again. 0, -ENOENT also for one that is just being removed,
- * -EXDEV when it leads out of root, -ENAMETOOLONG, or an error of open. The
- * caller closes it with sysfs_root_done().
+ * The device that a member of a class belongs to, as the member's link in the class
+ * says it: its path below the root, "devices/pci0000:00/0000:00:01.0". Nobody looks
+ * whether it is still there. (The kernel puts a folder with the class's name between
+ * the two, get_device_parent() in drivers/base/core.c.) 0; -ENOENT: no such member, or
+ * one that belongs to no device; -EXDEV: the link is none that the kernel makes;
+ * -EMSGSIZE: it does not fit; or another error of readlink().
  */
-int sysfs_enter(const struct sysfs_root *root, struct sysfs_root *ret, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-/*
- * Where a directory that was entered lies below the root it was entered from,
- * without links: "devices/pci0000:00/0000:00:01.0". Valid as long as dir.
- */
-const char *sysfs_below(const struct sysfs_root *root, const struct sysfs_root *dir);
+int sysfs_device_of(const struct sysfs_root *root, const char *class, const char *name,
+		    char ret[SYSFS_PATH_MAX]);
 
 /*
  * Where the link at the formatted path says it leads, as it is written there; nobody
