@@ -62,16 +62,11 @@ static int remove_entry(int dir, const char *name)
 	return 0;
 }
 
-/* target NULL: no such link. */
-static int link_set(int dir, const char *name, const char *target)
+/* There is something of that name, and it is not this link. */
+static int link_replace(int dir, const char *name, const char *target)
 {
-	int r;
+	int r = remove_entry(dir, TEMPORARY);
 
-	if (!target)
-		return remove_entry(dir, name);
-	if (link_is(dir, name, target))
-		return 0;
-	r = remove_entry(dir, TEMPORARY);
 	if (r < 0)
 		return r;
 	if (symlinkat(target, dir, TEMPORARY) < 0)
@@ -82,6 +77,18 @@ static int link_set(int dir, const char *name, const char *target)
 		return r;
 	}
 	return 0;
+}
+
+/* target NULL: no such link. */
+static int link_set(int dir, const char *name, const char *target)
+{
+	if (!target)
+		return remove_entry(dir, name);
+	if (symlinkat(target, dir, name) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return negative_errno();
+	return link_is(dir, name, target) ? 0 : link_replace(dir, name, target);
 }
 
 /* Where the link of a node leads: relative, so that it is right wherever /dev is mounted. */
