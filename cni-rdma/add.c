@@ -67,8 +67,8 @@ static int repair(struct add *add, struct cni_error *error)
 		if (ours)
 			log_info("%s: giving back what an earlier attempt took", session->who);
 		/* No DEL comes for a pod that a reboot ended, and few runtimes call GC. */
-		if (ours || strcmp(state->boot_id, session->boot_id) != 0)
-			(void)session_release(session, state);
+		if (ours || session_is_orphan(session, state))
+			session_forget(session, state);
 	}
 	for (size_t i = 0; i < add->devices.n; i++) {
 		struct state *owner = state_list_owner(&list, add->devices.nics[i].pci);
@@ -85,7 +85,7 @@ static int repair(struct add *add, struct cni_error *error)
 					     owner->container);
 		log_info("%s: container %.12s no longer has NIC %s", session->who, owner->container,
 			 add->devices.nics[i].pci);
-		(void)session_release(session, owner);
+		session_forget(session, owner);
 	}
 	return 0;
 }
@@ -156,28 +156,68 @@ static int make_state(struct add *add, struct cni_error *error)
 	return 0;
 }
 
-static int set_addresses(struct add *add, const struct state_nic *nic, const struct rtlink_address *addresses,
-			 int n, struct cni_error *error)
-{
-	struct rtlink link;
-	int r;
+/* Addresses that IPAM gave, and how many. */
+struct addresses {
+	struct rtlink_address list[IPAM_MAX_ADDRESSES];
+	int n;
+};
 
-	r = rtlink_get(add->pod->rt, nic->pod_netdev, &link);
-	for (int i = 0; r == 0 && i < n; i++)
-		r = rtlink_add_address(add->pod->rt, link.index, &addresses[i]);
-	return r < 0 ? cni_error_set(error, CNI_ERR_IO, r, "cannot set an address on %s: %s", nic->pod_netdev,
+static int set_routes(struct add *add, const struct rtlink *link, const json_t *ipam, struct cni_error *error)
+{
+	struct rtlink_route routes[IPAM_MAX_ROUTES];
+	int n = ipam_routes(ipam, routes, IPAM_MAX_ROUTES), r;
+
+	if (n < 0)
+		return cni_error_set(error, CNI_ERR_DECODE, 0, "the routes that IPAM gave make no sense");
+	for (int i = 0; i < n; i++) {
+		r = rtlink_add_route(add->pod->rt, link->index, &routes[i]);
+		/* As the reference plugins: the pod's network, or its first NIC, was there before. */
+		if (r == -EEXIST)
+			log_info("%s: route %d of IPAM is there already, left as it is", add->session.who, i);
+		else if (r < 0)
+			return cni_error_set(error, CNI_ERR_IO, r, "cannot set route %d of IPAM on %s: %s", i,
+					     link->name, nlchan_error_text(add->pod->rt));
+	}
+	return 0;
+}
+
+static int set_addresses(struct add *add, const struct rtlink *link, const struct addresses *addresses,
+			 struct cni_error *error)
+{
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < addresses->n; i++)
+		r = rtlink_add_address(add->pod->rt, link->index, &addresses->list[i]);
+	return r < 0 ? cni_error_set(error, CNI_ERR_IO, r, "cannot set an address on %s: %s", link->name,
 				     nlchan_error_text(add->pod->rt))
 		     : 0;
+}
+
+/* Has IPAM give addresses and routes to one NIC. */
+static int run_ipam(struct add *add, const struct rtlink *link, int interface, json_t *result,
+		    struct addresses *addresses, struct cni_error *error)
+{
+	json_auto_t *ipam = NULL;
+	int r = ipam_run(add->req, "ADD", link->name, &ipam, error);
+
+	if (r < 0)
+		return r;
+	addresses->n = ipam_addresses(ipam, addresses->list, IPAM_MAX_ADDRESSES);
+	if (addresses->n < 0)
+		return cni_error_set(error, CNI_ERR_DECODE, 0, "the addresses that IPAM gave make no sense");
+	r = set_addresses(add, link, addresses, error);
+	if (r == 0)
+		r = set_routes(add, link, ipam, error);
+	return r < 0 ? r : result_add_ipam(result, ipam, interface, error);
 }
 
 static int finish_nic(struct add *add, size_t i, json_t *result, struct cni_error *error)
 {
 	const struct state_nic *nic = &add->state->nics[i];
-	struct rtlink_address addresses[IPAM_MAX_ADDRESSES];
+	struct addresses addresses = { .n = 0 };
 	struct result_interface interface;
-	json_auto_t *ipam = NULL;
 	struct rtlink link;
-	int index, n = 0, r;
+	int index, r;
 
 	r = rtlink_get(add->pod->rt, nic->pod_netdev, &link);
 	if (r < 0)
@@ -191,22 +231,14 @@ static int finish_nic(struct add *add, size_t i, json_t *result, struct cni_erro
 		return cni_error_set(error, CNI_ERR_DECODE, index, "'interfaces' of prevResult");
 	if (add->req->ipam) {
 		add->ipam_done[i] = true; /* a failed ADD of IPAM is to be followed by its DEL too */
-		r = ipam_run(add->req, "ADD", nic->pod_netdev, &ipam, error);
-		if (r < 0)
-			return r;
-		n = ipam_addresses(ipam, addresses, IPAM_MAX_ADDRESSES);
-		if (n < 0)
-			return cni_error_set(error, CNI_ERR_DECODE, 0,
-					     "the addresses that IPAM gave make no sense");
-		r = set_addresses(add, nic, addresses, n, error);
-		if (r == 0)
-			r = result_add_ipam(result, ipam, index, error);
+		r = run_ipam(add, &link, index, result, &addresses, error);
 		if (r < 0)
 			return r;
 	}
 	r = fault_point("gid");
-	for (int a = 0; r == 0 && a < (n ? n : 1); a++)
-		r = place_wait_gid(add->pod, nic->rdma, n ? &addresses[a] : NULL, add->req->gid_timeout_ms);
+	for (int a = 0; r == 0 && a < (addresses.n ? addresses.n : 1); a++)
+		r = place_wait_gid(add->pod, nic->rdma, addresses.n ? &addresses.list[a] : NULL,
+				   add->req->gid_timeout_ms);
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s got no RoCE GID within %u s",
 				     nic->rdma, add->req->gid_timeout_ms / 1000);
@@ -224,7 +256,8 @@ static void undo(struct add *add)
 		if (add->ipam_done[i])
 			(void)ipam_run(add->req, "DEL", add->state->nics[i].pod_netdev, NULL, &ignored);
 	}
-	if (add->session.lock_fd < 0 && session_lock(&add->session, &ignored) < 0) {
+	if (add->session.lock_fd < 0 &&
+	    session_lock(&add->session, add->req->lock_timeout_ms, &ignored) < 0) {
 		log_error("%s: cannot undo: %s; the next ADD or DEL does", add->session.who, ignored.msg);
 		return;
 	}
@@ -238,8 +271,8 @@ static int add_devices(struct add *add, json_t *result, struct cni_error *error)
 	int r;
 
 	if ((r = session_check_exclusive(&add->session, error)) < 0 || (r = open_pod(add, error)) < 0 ||
-	    (r = session_lock(&add->session, error)) < 0 || (r = repair(add, error)) < 0 ||
-	    (r = make_state(add, error)) < 0)
+	    (r = session_lock(&add->session, add->req->lock_timeout_ms, error)) < 0 ||
+	    (r = repair(add, error)) < 0 || (r = make_state(add, error)) < 0)
 		return r;
 	move.host = add->session.host;
 	move.pod = add->pod;

@@ -9,20 +9,14 @@
 #include "sysfs/pairs.h"
 #include "verbs.h"
 
-/* Every address goes, whatever else happens, and before anything looks at a namespace that may be gone. */
-static void release_addresses(const struct request *req, const struct state *state)
+/* Without a record: what an ADD that got no further than IPAM may have been given. */
+static void release_unrecorded_address(const struct request *req)
 {
 	const char *percent = strchr(req->pod_ifname, '%');
 	struct cni_error error = { 0 };
 	char name[64];
 
 	if (!req->ipam)
-		return;
-	for (size_t i = 0; state && i < state->n; i++) {
-		if (ipam_run(req, "DEL", state->nics[i].pod_netdev, NULL, &error) < 0)
-			log_warning("DEL %.12s/%s: %s", req->container, req->ifname, error.msg);
-	}
-	if (state)
 		return;
 	snprintf(name, sizeof(name), "%.*s0%s", (int)(percent - req->pod_ifname), req->pod_ifname,
 		 percent + 2);
@@ -107,17 +101,21 @@ int verbs_del(const struct request *req, struct cni_error *error)
 
 	/* The quick way out of the DEL of every pod that has nothing of ours, also on a node without RDMA. */
 	if (!state_exists(req->state_dir, req->container, req->ifname)) {
-		release_addresses(req, NULL);
+		release_unrecorded_address(req);
 		return 0;
 	}
 	r = session_open(&session, req, "DEL", error);
 	if (r < 0)
 		return r;
 	r = load(&session, &state);
-	release_addresses(req, state);
+	/* Every address goes, whatever else happens, and before anything looks at a namespace that may be gone. */
+	if (state)
+		session_release_addresses(&session, state);
+	else
+		release_unrecorded_address(req);
 	if (r == -ENOENT)
 		return 0;
-	r = session_lock(&session, error);
+	r = session_lock(&session, req->lock_timeout_ms, error);
 	if (r < 0)
 		return r;
 	if (!state) {

@@ -31,9 +31,16 @@ int ipam_find(const char *path, const char *type, char *buf, size_t size)
 	return -ENOENT;
 }
 
+/* "10.1.2.3" or "fd00::1". */
+static int parse_host(const char *text, struct rtlink_address *ret)
+{
+	ret->family = strchr(text, ':') ? AF_INET6 : AF_INET;
+	return inet_pton(ret->family, text, &ret->v6) == 1 ? 0 : -EINVAL;
+}
+
 int ipam_parse_address(const char *text, struct rtlink_address *ret)
 {
-	struct rtlink_address address = { .family = strchr(text, ':') ? AF_INET6 : AF_INET };
+	struct rtlink_address address = { 0 };
 	const char *slash = strchr(text, '/');
 	char host[INET6_ADDRSTRLEN];
 
@@ -41,9 +48,8 @@ int ipam_parse_address(const char *text, struct rtlink_address *ret)
 		return -EINVAL;
 	memcpy(host, text, (size_t)(slash - text));
 	host[slash - text] = '\0';
-	if (inet_pton(address.family, host, &address.v6) != 1)
-		return -EINVAL;
-	if (num_parse_uint(slash + 1, 0, address.family == AF_INET6 ? 128 : 32, &address.prefix) < 0)
+	if (parse_host(host, &address) < 0 ||
+	    num_parse_uint(slash + 1, 0, address.family == AF_INET6 ? 128 : 32, &address.prefix) < 0)
 		return -EINVAL;
 	*ret = address;
 	return 0;
@@ -65,40 +71,130 @@ int ipam_addresses(const json_t *result, struct rtlink_address *addresses, size_
 	return (int)json_array_size(ips);
 }
 
-/* The environment with our two words changed. Freed by free_env(). */
-static char **make_env(const char *command, const char *ifname)
+/* A number that is absent leaves *ret alone. */
+static int take_number(const json_t *object, const char *key, json_int_t max, unsigned *ret)
 {
-	size_t n = 0, kept = 0;
+	const json_t *value = json_object_get(object, key);
+
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > max)
+		return -EINVAL;
+	*ret = (unsigned)json_integer_value(value);
+	return 0;
+}
+
+static int take_gateway(const json_t *object, const char *key, struct rtlink_route *route)
+{
+	const json_t *value = json_object_get(object, key);
+	struct rtlink_address gw = { 0 };
+
+	if (!value || json_is_null(value))
+		return 0;
+	if (!json_is_string(value) || parse_host(json_string_value(value), &gw) < 0)
+		return -EINVAL;
+	if (gw.family != route->dst.family)
+		return -EINVAL;
+	route->gw = gw;
+	route->has_gw = true;
+	return 0;
+}
+
+/* Those of ips may be of the other family. */
+static void default_gateway(const json_t *result, struct rtlink_route *route)
+{
+	const json_t *ip;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "ips"), i, ip) {
+		if (!route->has_gw)
+			(void)take_gateway(ip, "gateway", route);
+	}
+}
+
+static int parse_route(const json_t *result, const json_t *object, struct rtlink_route *route)
+{
+	const char *dst = json_string_value(json_object_get(object, "dst"));
+	int r;
+
+	*route = (struct rtlink_route){ 0 };
+	if (!dst || ipam_parse_address(dst, &route->dst) < 0 || take_gateway(object, "gw", route) < 0)
+		return -EINVAL;
+	if (!route->has_gw)
+		default_gateway(result, route);
+	route->has_scope = json_is_integer(json_object_get(object, "scope"));
+	r = take_number(object, "scope", 255, &route->scope);
+	if (r == 0)
+		r = take_number(object, "table", UINT32_MAX, &route->table);
+	if (r == 0)
+		r = take_number(object, "priority", UINT32_MAX, &route->priority);
+	if (r == 0)
+		r = take_number(object, "mtu", UINT32_MAX, &route->mtu);
+	return r < 0 ? r : take_number(object, "advmss", UINT32_MAX, &route->advmss);
+}
+
+int ipam_routes(const json_t *result, struct rtlink_route *routes, size_t max)
+{
+	const json_t *list = json_object_get(result, "routes"), *item;
+	size_t i;
+
+	if (list && !json_is_null(list) && !json_is_array(list))
+		return -EINVAL;
+	json_array_foreach(list, i, item) {
+		if (i == max || parse_route(result, item, &routes[i]) < 0)
+			return -EINVAL;
+	}
+	return (int)json_array_size(list);
+}
+
+#define ENV_WORDS 4
+
+static void free_env(char **env)
+{
+	/* Only the first ones are ours. */
+	for (size_t i = 0; i < ENV_WORDS; i++)
+		free(env[i]);
+	free(env);
+}
+
+static bool is_word_of_ours(const char *entry, char *const *words)
+{
+	for (size_t i = 0; i < ENV_WORDS; i++) {
+		if (strncmp(entry, words[i], strcspn(words[i], "=") + 1) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The environment with the call's words in place of those that we were called with; an empty one counts as none. */
+static char **make_env(const struct ipam_call *call)
+{
+	const char *const words[ENV_WORDS][2] = {
+		{ "CNI_COMMAND", call->command },
+		{ "CNI_CONTAINERID", call->container },
+		{ "CNI_NETNS", call->netns },
+		{ "CNI_IFNAME", call->ifname },
+	};
+	size_t n = 0, kept = ENV_WORDS;
 	char **env;
 
 	while (environ[n])
 		n++;
-	env = calloc(n + 3, sizeof(*env));
+	env = calloc(n + ENV_WORDS + 1, sizeof(*env));
 	if (!env)
 		return NULL;
+	for (size_t i = 0; i < ENV_WORDS; i++) {
+		if (asprintf(&env[i], "%s=%s", words[i][0], words[i][1] ? words[i][1] : "") < 0) {
+			env[i] = NULL;
+			free_env(env);
+			return NULL;
+		}
+	}
 	for (size_t i = 0; i < n; i++) {
-		if (strncmp(environ[i], "CNI_COMMAND=", 12) != 0 &&
-		    strncmp(environ[i], "CNI_IFNAME=", 11) != 0)
+		if (!is_word_of_ours(environ[i], env))
 			env[kept++] = environ[i];
 	}
-	if (asprintf(&env[kept], "CNI_COMMAND=%s", command) < 0 ||
-	    asprintf(&env[kept + 1], "CNI_IFNAME=%s", ifname) < 0) {
-		free(env); /* the little that one of them may hold dies with this short-lived program */
-		return NULL;
-	}
-	env[kept + 2] = NULL;
 	return env;
-}
-
-static void free_env(char **env)
-{
-	size_t n = 0;
-
-	while (env[n])
-		n++;
-	free(env[n - 1]);
-	free(env[n - 2]);
-	free(env);
 }
 
 /* A file in memory takes what a pipe could not: neither side can block the other. */
@@ -178,8 +274,7 @@ static int plugin_failed(const char *type, const char *command, int status, cons
 	return cni_error_explain(error, "%s", details ? details : "");
 }
 
-int ipam_run(const struct request *req, const char *command, const char *ifname, json_t **ret,
-	     struct cni_error *error)
+int ipam_call(const struct request *req, const struct ipam_call *call, json_t **ret, struct cni_error *error)
 {
 	const char *type = json_string_value(json_object_get(req->ipam, "type"));
 	_cleanup_close_ int in = -EBADF, out = -EBADF;
@@ -194,9 +289,9 @@ int ipam_run(const struct request *req, const char *command, const char *ifname,
 		return cni_error_set(error, CNI_ERR_CONFIG, 0,
 				     "IPAM plugin %s is in no folder of CNI_PATH (%s)", type,
 				     req->path ? req->path : "not set");
-	text = json_dumps(req->root, JSON_COMPACT);
-	env = make_env(command, ifname);
-	if (!text || !env)
+	text = json_dumps(call->config, JSON_COMPACT);
+	env = text ? make_env(call) : NULL;
+	if (!env)
 		return cni_error_set(error, CNI_ERR_IO, -ENOMEM, "IPAM");
 	in = memory_file(text);
 	out = memory_file("");
@@ -209,11 +304,25 @@ int ipam_run(const struct request *req, const char *command, const char *ifname,
 		return cni_error_set(error, CNI_ERR_TRY_AGAIN, 0, "IPAM plugin %s did not end within %d s",
 				     type, IPAM_TIMEOUT_MS / 1000);
 	if (read_back(out, &document) < 0 || r != 0)
-		return plugin_failed(type, command, r, document, error);
+		return plugin_failed(type, call->command, r, document, error);
 	if (!ret)
 		return 0;
 	if (!json_is_object(document))
 		return cni_error_set(error, CNI_ERR_DECODE, 0, "IPAM plugin %s printed no result", type);
 	*ret = json_incref(document);
 	return 0;
+}
+
+int ipam_run(const struct request *req, const char *command, const char *ifname, json_t **ret,
+	     struct cni_error *error)
+{
+	const struct ipam_call call = {
+		.command = command,
+		.container = req->container,
+		.netns = req->netns,
+		.ifname = ifname,
+		.config = req->root,
+	};
+
+	return ipam_call(req, &call, ret, error);
 }

@@ -13,12 +13,22 @@
 #define IPAM_TIMEOUT_MS 60000
 #define IPAM_MAX_BYTES (1u << 20)
 #define IPAM_MAX_ADDRESSES 32
+#define IPAM_MAX_ROUTES 64
+
+/* One call of an IPAM plugin. NULL: the word is not in its environment. */
+struct ipam_call {
+	const char *command; /* ADD, DEL, CHECK, STATUS, GC */
+	const char *container, *netns, *ifname;
+	const json_t *config; /* its standard input */
+};
 
 /*
- * Runs req->ipam's plugin with command ("ADD", "DEL") for the interface ifname,
- * the whole configuration on its standard input. *ret (may be NULL) is its result, the
- * caller's. On failure error carries the plugin's own code and words.
+ * Runs req->ipam's plugin. *ret (may be NULL) is its result, the caller's. On failure error
+ * carries the plugin's own code and words.
  */
+int ipam_call(const struct request *req, const struct ipam_call *call, json_t **ret, struct cni_error *error);
+
+/* The same for this request's attachment, with the interface ifname and the whole configuration. */
 int ipam_run(const struct request *req, const char *command, const char *ifname, json_t **ret,
 	     struct cni_error *error);
 
@@ -27,6 +37,12 @@ int ipam_parse_address(const char *text, struct rtlink_address *ret);
 
 /* The addresses of a result's ips, at most max. Returns how many, or -EINVAL. */
 int ipam_addresses(const json_t *result, struct rtlink_address *addresses, size_t max);
+
+/*
+ * The routes of a result, at most max; one without a gateway of its own has that of the first of ips in its
+ * family, if that says one. Returns how many, or -EINVAL.
+ */
+int ipam_routes(const json_t *result, struct rtlink_route *routes, size_t max);
 
 /* The first file "type" in the colon-separated path that may be executed. 0 or -ENOENT. */
 int ipam_find(const char *path, const char *type, char *buf, size_t size);

@@ -2,20 +2,72 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "ipam.h"
 #include "session.h"
 #include "verbs.h"
 
-static int check_nic(const struct place *pod, const struct state_nic *nic, struct cni_error *error)
+/* The index of our interface in the list of prevResult, or -1. */
+static int find_interface(const struct request *req, const char *name, const json_t **ret)
+{
+	const json_t *interface;
+	size_t i;
+
+	json_array_foreach(json_object_get(req->prev_result, "interfaces"), i, interface) {
+		const char *sandbox = json_string_value(json_object_get(interface, "sandbox"));
+		const char *its_name = json_string_value(json_object_get(interface, "name"));
+
+		if (its_name && strcmp(its_name, name) == 0 && sandbox && sandbox[0]) {
+			*ret = interface;
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
+/* Whatever prevResult says of the interface: a later plugin of the chain may have changed it, and says so there. */
+static int check_interface(const struct rtlink *link, const json_t *interface, struct cni_error *error)
+{
+	const char *mac = json_string_value(json_object_get(interface, "mac"));
+	json_int_t mtu = json_integer_value(json_object_get(interface, "mtu"));
+
+	if (mac && mac[0] && strcasecmp(mac, link->mac) != 0)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
+				     "netdev %s has the MAC address %s, not %s of prevResult", link->name,
+				     link->mac, mac);
+	if (mtu > 0 && mtu != (json_int_t)link->mtu)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
+				     "netdev %s has an MTU of %u, not %lld of prevResult", link->name,
+				     link->mtu, (long long)mtu);
+	return 0;
+}
+
+static int check_addresses(const struct request *req, const struct place *pod, const struct rtlink *link,
+			   int interface, struct cni_error *error)
+{
+	const json_t *ip;
+	size_t i;
+
+	json_array_foreach(json_object_get(req->prev_result, "ips"), i, ip) {
+		const json_t *of = json_object_get(ip, "interface");
+		const char *text = json_string_value(json_object_get(ip, "address"));
+		struct rtlink_address address;
+
+		if (!json_is_integer(of) || json_integer_value(of) != interface)
+			continue;
+		if (!text || ipam_parse_address(text, &address) < 0)
+			return cni_error_set(error, CNI_ERR_DECODE, 0, "ips[%zu] of prevResult", i);
+		if (rtlink_find_address(pod->rt, link->index, &address) < 0)
+			return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s has lost address %s",
+					     link->name, text);
+	}
+	return 0;
+}
+
+static int check_rdma(const struct place *pod, const struct state_nic *nic, struct cni_error *error)
 {
 	struct rdmanl_chardev chardev;
 	struct rdmanl_device device;
-	struct rtlink link;
 
-	if (rtlink_get(pod->rt, nic->pod_netdev, &link) < 0)
-		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s is not in the pod any more",
-				     nic->pod_netdev);
-	if (!link.up)
-		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s is down", nic->pod_netdev);
 	if (rdmanl_find(pod->rdma, nic->rdma, &device) < 0)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "RDMA device %s is not in the pod any more",
 				     nic->rdma);
@@ -24,6 +76,48 @@ static int check_nic(const struct place *pod, const struct state_nic *nic, struc
 				     nic->rdma, nic->uverbs);
 	if (place_wait_gid(pod, nic->rdma, NULL, 0) < 0)
 		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s has no RoCE GID", nic->rdma);
+	return 0;
+}
+
+static int check_nic(const struct request *req, const struct place *pod, const struct state_nic *nic,
+		     struct cni_error *error)
+{
+	const json_t *interface = NULL;
+	struct rtlink link;
+	int index, r;
+
+	if (rtlink_get(pod->rt, nic->pod_netdev, &link) < 0)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s is not in the pod any more",
+				     nic->pod_netdev);
+	if (!link.up)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s is down", nic->pod_netdev);
+	index = find_interface(req, nic->pod_netdev, &interface);
+	if (index < 0)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
+				     "prevResult does not name %s, which ADD gave this pod", nic->pod_netdev);
+	r = check_interface(&link, interface, error);
+	if (r == 0)
+		r = check_addresses(req, pod, &link, index, error);
+	if (r == 0)
+		r = check_rdma(pod, nic, error);
+	if (r == 0 && req->ipam)
+		r = ipam_run(req, "CHECK", nic->pod_netdev, NULL, error);
+	return r;
+}
+
+/* Those of the whole chain: a result does not say whose a route is. */
+static int check_routes(const struct request *req, const struct place *pod, struct cni_error *error)
+{
+	struct rtlink_route routes[IPAM_MAX_ROUTES];
+	int n = ipam_routes(req->prev_result, routes, IPAM_MAX_ROUTES);
+
+	if (n < 0)
+		return cni_error_set(error, CNI_ERR_DECODE, 0, "'routes' of prevResult");
+	for (int i = 0; i < n; i++) {
+		if (rtlink_find_route(pod->rt, &routes[i]) < 0)
+			return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
+					     "the pod has lost route %d of prevResult", i);
+	}
 	return 0;
 }
 
@@ -40,6 +134,11 @@ int verbs_check(const struct request *req, struct cni_error *error)
 	/* A pod without our resource passes through ADD without a record. */
 	if (!state_exists(req->state_dir, req->container, req->ifname))
 		return 0;
+	if (!req->prev_result) {
+		cni_error_set(error, CNI_ERR_CONFIG, 0, "CHECK needs the prevResult of ADD");
+		return cni_error_explain(
+			error, "the runtime hands it on; when calling by hand, use cnitool, which keeps it");
+	}
 	r = session_open(&session, req, "CHECK", error);
 	if (r < 0)
 		return r;
@@ -50,11 +149,49 @@ int verbs_check(const struct request *req, struct cni_error *error)
 		return cni_error_set(error, CNI_ERR_CONTAINER, 0, "the network namespace %s of ADD is gone",
 				     state->netns);
 	for (size_t i = 0; i < state->n; i++) {
-		r = check_nic(pod, &state->nics[i], error);
+		r = check_nic(req, pod, &state->nics[i], error);
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return req->ipam ? check_routes(req, pod, error) : 0;
+}
+
+static bool has_orphan(const struct session *session)
+{
+	_cleanup_(state_list_done) struct state_list list = { 0 };
+
+	if (state_list_load(session->state_fd, &list) < 0)
+		return false;
+	for (size_t i = 0; i < list.n; i++) {
+		if (session_is_orphan(session, list.states[i]))
+			return true;
+	}
+	return false;
+}
+
+/* What a crash, a reboot or a lost DEL left, unless somebody is at work: the next STATUS is seconds away. */
+static void repair(struct session *session)
+{
+	_cleanup_(state_list_done) struct state_list list = { 0 };
+	struct cni_error busy = { 0 };
+
+	if (!has_orphan(session) || session_lock(session, 0, &busy) < 0 ||
+	    state_list_load(session->state_fd, &list) < 0)
+		return;
+	session->return_wait_ms = 0;
+	for (size_t i = 0; i < list.n; i++) {
+		if (!session_is_orphan(session, list.states[i]))
+			continue;
+		log_info("%s: the pod of %.12s is gone", session->who, list.states[i]->container);
+		session_forget(session, list.states[i]);
+	}
+}
+
+static int ipam_status(const struct request *req, struct cni_error *error)
+{
+	const struct ipam_call call = { .command = "STATUS", .config = req->root };
+
+	return ipam_call(req, &call, NULL, error);
 }
 
 /* Asked every few seconds, and a failure makes the node not ready: only what would fail every ADD. */
@@ -65,11 +202,13 @@ int verbs_status(const struct request *req, struct cni_error *error)
 							    .proc_fd = -EBADF };
 	struct cni_error why = { 0 };
 
-	if (session_open(&session, req, "STATUS", &why) < 0 || session_check_exclusive(&session, &why) < 0) {
+	if (session_open(&session, req, "STATUS", &why) < 0 || session_check_exclusive(&session, &why) < 0 ||
+	    (req->ipam && ipam_status(req, &why) < 0)) {
 		*error = why;
 		error->code = CNI_ERR_UNAVAILABLE;
 		return CNI_FAILED;
 	}
+	repair(&session);
 	return 0;
 }
 
@@ -89,6 +228,40 @@ static bool is_valid_attachment(const json_t *attachments, const struct state *s
 	return false;
 }
 
+static int add_attachment(json_t *list, const struct state *state, const char *ifname)
+{
+	json_t *item = json_pack("{s:s, s:s}", "containerID", state->container, "ifname", ifname);
+
+	return json_array_append_new(list, item);
+}
+
+/*
+ * IPAM knows our addresses under the names of the NICs in the pod, of which the runtime's list says
+ * nothing: without them it would take the addresses of running pods for garbage.
+ */
+static int ipam_gc(const struct request *req, const struct state_list *list, struct cni_error *error)
+{
+	json_auto_t *config = json_copy(req->root);
+	json_auto_t *attachments = json_copy(req->attachments);
+	const struct ipam_call call = { .command = "GC", .config = config };
+	int r = config && attachments ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < list->n; i++) {
+		const struct state *state = list->states[i];
+
+		/* What was given back just now has none left. */
+		for (size_t n = 0; r == 0 && n < state->n; n++) {
+			if (is_valid_attachment(req->attachments, state))
+				r = add_attachment(attachments, state, state->nics[n].pod_netdev);
+		}
+	}
+	if (r == 0)
+		r = json_object_set(config, "cni.dev/valid-attachments", attachments);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_IO, -ENOMEM, "GC");
+	return ipam_call(req, &call, NULL, error);
+}
+
 int verbs_gc(const struct request *req, struct cni_error *error)
 {
 	_cleanup_(session_close) struct session session = { .state_fd = -EBADF,
@@ -101,7 +274,7 @@ int verbs_gc(const struct request *req, struct cni_error *error)
 		return 0;
 	r = session_open(&session, req, "GC", error);
 	if (r == 0)
-		r = session_lock(&session, error);
+		r = session_lock(&session, req->lock_timeout_ms, error);
 	if (r < 0)
 		return r;
 	r = state_list_load(session.state_fd, &list);
@@ -110,12 +283,13 @@ int verbs_gc(const struct request *req, struct cni_error *error)
 				     req->state_dir);
 	for (size_t i = 0; i < list.n; i++) {
 		/* The list speaks of one network only. */
-		if (strcmp(list.states[i]->network, req->network) != 0 ||
-		    is_valid_attachment(req->attachments, list.states[i]))
+		if (!session_is_orphan(&session, list.states[i]) &&
+		    (strcmp(list.states[i]->network, req->network) != 0 ||
+		     is_valid_attachment(req->attachments, list.states[i])))
 			continue;
 		log_info("GC: attachment %.12s/%s is gone", list.states[i]->container,
 			 list.states[i]->ifname);
-		(void)session_release(&session, list.states[i]);
+		session_forget(&session, list.states[i]);
 	}
-	return 0;
+	return req->ipam ? ipam_gc(req, &list, error) : 0;
 }

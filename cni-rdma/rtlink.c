@@ -133,6 +133,11 @@ int rtlink_delete(struct nlchan *chan, const char *name)
 	return nlchan_talk(chan, msg, NULL, NULL);
 }
 
+static int address_len(const struct rtlink_address *address)
+{
+	return address->family == AF_INET6 ? 16 : 4;
+}
+
 int rtlink_add_address(struct nlchan *chan, unsigned index, const struct rtlink_address *address)
 {
 	struct ifaddrmsg info = {
@@ -141,7 +146,7 @@ int rtlink_add_address(struct nlchan *chan, unsigned index, const struct rtlink_
 		.ifa_flags = address->family == AF_INET6 ? IFA_F_NODAD : 0,
 		.ifa_index = index,
 	};
-	int len = address->family == AF_INET6 ? 16 : 4;
+	int len = address_len(address);
 	_cleanup_(nlmsg_freep) struct nl_msg *msg = nlchan_request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE);
 
 	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0 ||
@@ -149,4 +154,139 @@ int rtlink_add_address(struct nlchan *chan, unsigned index, const struct rtlink_
 	    nla_put(msg, IFA_ADDRESS, len, &address->v6) < 0)
 		return -ENOMEM;
 	return nlchan_talk(chan, msg, NULL, NULL);
+}
+
+struct find_address {
+	const struct rtlink_address *address;
+	unsigned index;
+	bool found;
+};
+
+static int match_address(struct nl_msg *msg, void *arg)
+{
+	struct nlmsghdr *hdr = nlmsg_hdr(msg);
+	struct find_address *find = arg;
+	struct nlattr *tb[IFA_MAX + 1], *local;
+	const struct ifaddrmsg *info;
+
+	if (hdr->nlmsg_type != RTM_NEWADDR)
+		return NL_OK;
+	if (!nlmsg_valid_hdr(hdr, sizeof(*info)) || nlmsg_parse(hdr, sizeof(*info), tb, IFA_MAX, NULL) < 0)
+		return -EBADMSG;
+	info = nlmsg_data(hdr);
+	local = tb[IFA_LOCAL] ? tb[IFA_LOCAL] : tb[IFA_ADDRESS]; /* IPv6 has only the second */
+	if (info->ifa_index == find->index && info->ifa_family == find->address->family &&
+	    info->ifa_prefixlen == find->address->prefix && local &&
+	    nla_len(local) == address_len(find->address) &&
+	    memcmp(nla_data(local), &find->address->v6, (size_t)nla_len(local)) == 0)
+		find->found = true;
+	return NL_OK;
+}
+
+int rtlink_find_address(struct nlchan *chan, unsigned index, const struct rtlink_address *address)
+{
+	struct ifaddrmsg info = { .ifa_family = (uint8_t)address->family };
+	_cleanup_(nlmsg_freep) struct nl_msg *msg = nlchan_request(RTM_GETADDR, NLM_F_DUMP);
+	struct find_address find = { .address = address, .index = index };
+	int r;
+
+	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0)
+		return -ENOMEM;
+	r = nlchan_talk(chan, msg, match_address, &find);
+	return r < 0 ? r : find.found ? 0 : -ENODEV;
+}
+
+/* The network of an address: what is beyond its prefix is zero, or the kernel refuses it. */
+static void network_of(const struct rtlink_address *address, uint8_t network[16])
+{
+	memset(network, 0, 16);
+	memcpy(network, &address->v6, (size_t)address_len(address));
+	for (unsigned bit = address->prefix; bit < 8u * (unsigned)address_len(address); bit++)
+		network[bit / 8] &= (uint8_t) ~(0x80u >> bit % 8);
+}
+
+static int put_metrics(struct nl_msg *msg, const struct rtlink_route *route)
+{
+	struct nlattr *metrics;
+
+	if (!route->mtu && !route->advmss)
+		return 0;
+	metrics = nla_nest_start(msg, RTA_METRICS);
+	if (!metrics || (route->mtu && nla_put_u32(msg, RTAX_MTU, route->mtu) < 0) ||
+	    (route->advmss && nla_put_u32(msg, RTAX_ADVMSS, route->advmss) < 0))
+		return -ENOMEM;
+	nla_nest_end(msg, metrics);
+	return 0;
+}
+
+int rtlink_add_route(struct nlchan *chan, unsigned index, const struct rtlink_route *route)
+{
+	unsigned scope = route->has_scope ? route->scope : route->has_gw ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+	struct rtmsg info = {
+		.rtm_family = (uint8_t)route->dst.family,
+		.rtm_dst_len = (uint8_t)route->dst.prefix,
+		.rtm_table = RT_TABLE_MAIN,
+		.rtm_protocol = RTPROT_STATIC,
+		.rtm_scope = (uint8_t)scope,
+		.rtm_type = RTN_UNICAST,
+	};
+	_cleanup_(nlmsg_freep) struct nl_msg *msg = nlchan_request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL);
+	int len = address_len(&route->dst);
+	uint8_t network[16];
+
+	network_of(&route->dst, network);
+	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0 ||
+	    (route->dst.prefix && nla_put(msg, RTA_DST, len, network) < 0) ||
+	    (route->has_gw && nla_put(msg, RTA_GATEWAY, len, &route->gw.v6) < 0) ||
+	    (route->table && nla_put_u32(msg, RTA_TABLE, route->table) < 0) ||
+	    (route->priority && nla_put_u32(msg, RTA_PRIORITY, route->priority) < 0) ||
+	    nla_put_u32(msg, RTA_OIF, index) < 0 || put_metrics(msg, route) < 0)
+		return -ENOMEM;
+	return nlchan_talk(chan, msg, NULL, NULL);
+}
+
+struct find_route {
+	const struct rtlink_route *route;
+	uint8_t network[16];
+	bool found;
+};
+
+static int match_route(struct nl_msg *msg, void *arg)
+{
+	struct nlmsghdr *hdr = nlmsg_hdr(msg);
+	struct find_route *find = arg;
+	const struct rtlink_route *route = find->route;
+	static struct nla_policy numbers[RTA_MAX + 1] = { [RTA_TABLE] = { .type = NLA_U32 } };
+	struct nlattr *tb[RTA_MAX + 1];
+	const struct rtmsg *info;
+	unsigned table;
+
+	if (hdr->nlmsg_type != RTM_NEWROUTE)
+		return NL_OK;
+	if (!nlmsg_valid_hdr(hdr, sizeof(*info)) || nlmsg_parse(hdr, sizeof(*info), tb, RTA_MAX, numbers) < 0)
+		return -EBADMSG;
+	info = nlmsg_data(hdr);
+	table = tb[RTA_TABLE] ? nla_get_u32(tb[RTA_TABLE]) : info->rtm_table;
+	if (info->rtm_family != route->dst.family || info->rtm_dst_len != route->dst.prefix ||
+	    info->rtm_type != RTN_UNICAST || table != (route->table ? route->table : RT_TABLE_MAIN))
+		return NL_OK;
+	if (!route->dst.prefix ||
+	    (tb[RTA_DST] && nla_len(tb[RTA_DST]) == address_len(&route->dst) &&
+	     memcmp(nla_data(tb[RTA_DST]), find->network, (size_t)nla_len(tb[RTA_DST])) == 0))
+		find->found = true;
+	return NL_OK;
+}
+
+int rtlink_find_route(struct nlchan *chan, const struct rtlink_route *route)
+{
+	struct rtmsg info = { .rtm_family = (uint8_t)route->dst.family };
+	_cleanup_(nlmsg_freep) struct nl_msg *msg = nlchan_request(RTM_GETROUTE, NLM_F_DUMP);
+	struct find_route find = { .route = route };
+	int r;
+
+	network_of(&route->dst, find.network);
+	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0)
+		return -ENOMEM;
+	r = nlchan_talk(chan, msg, match_route, &find);
+	return r < 0 ? r : find.found ? 0 : -ENODEV;
 }

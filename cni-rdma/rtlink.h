@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Network interfaces through rtnetlink, as seen from the namespace in which
+ * Network interfaces, their addresses and routes, through rtnetlink, as seen from the namespace in which
  * the channel was opened. All return 0 or -errno; nlchan_error_text() may have
  * the kernel's words.
  */
@@ -31,6 +31,15 @@ struct rtlink_address {
 	};
 };
 
+/* A route through one interface. 0 in a number: the kernel's default. */
+struct rtlink_route {
+	struct rtlink_address dst; /* what is beyond the prefix does not count */
+	struct rtlink_address gw;  /* of dst's family, if has_gw; its prefix does not count */
+	bool has_gw, has_scope;
+	unsigned scope; /* RT_SCOPE_*, if has_scope */
+	unsigned table, priority, mtu, advmss;
+};
+
 /* -ENODEV: not in this namespace. */
 int rtlink_get(struct nlchan *chan, const char *name, struct rtlink *ret);
 
@@ -51,5 +60,14 @@ int rtlink_delete(struct nlchan *chan, const char *name);
 
 /* IPv6 addresses skip duplicate detection: IPAM has given them to nobody else. 0 also when it is there. */
 int rtlink_add_address(struct nlchan *chan, unsigned index, const struct rtlink_address *address);
+
+/* -ENODEV: the interface does not have the address. */
+int rtlink_find_address(struct nlchan *chan, unsigned index, const struct rtlink_address *address);
+
+/* -EEXIST: another route to that destination, of the same priority, is there. */
+int rtlink_add_route(struct nlchan *chan, unsigned index, const struct rtlink_route *route);
+
+/* -ENODEV: no interface of this namespace has a route to that destination (in route's table, if it names one). */
+int rtlink_find_route(struct nlchan *chan, const struct rtlink_route *route);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "base/fileio.h"
 #include "base/log.h"
+#include "ipam.h"
 #include "lock.h"
 #include "netns.h"
 #include "numbers.h"
@@ -31,7 +32,11 @@ int session_open(struct session *session, const struct request *req, const char 
 {
 	int fd, r;
 
-	*session = (struct session){ .req = req, .state_fd = -EBADF, .lock_fd = -EBADF, .proc_fd = -EBADF };
+	*session = (struct session){ .req = req,
+				     .state_fd = -EBADF,
+				     .lock_fd = -EBADF,
+				     .proc_fd = -EBADF,
+				     .return_wait_ms = RETURN_WAIT_MS };
 	if (req->container && req->ifname)
 		snprintf(session->who, sizeof(session->who), "%s %.12s/%s", verb, req->container,
 			 req->ifname);
@@ -64,17 +69,16 @@ void session_close(struct session *session)
 	closep(&session->proc_fd);
 }
 
-int session_lock(struct session *session, struct cni_error *error)
+int session_lock(struct session *session, unsigned timeout_ms, struct cni_error *error)
 {
 	char holder[256];
 	int r;
 
-	r = lock_take(session->state_fd, session->req->lock_timeout_ms, session->who, &session->lock_fd,
-		      holder, sizeof(holder));
+	r = lock_take(session->state_fd, timeout_ms, session->who, &session->lock_fd, holder, sizeof(holder));
 	if (r == -ETIMEDOUT)
 		return cni_error_set(error, CNI_ERR_TRY_AGAIN, 0,
 				     "the node's lock was not free within %u s: held by %s",
-				     session->req->lock_timeout_ms / 1000, holder);
+				     timeout_ms / 1000, holder);
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_IO, r, "cannot lock %s/" LOCK_FILE,
 				     session->req->state_dir);
@@ -133,7 +137,7 @@ static int release_nic(struct session *session, struct state *state, const struc
 	int r;
 
 	memcpy(pci, nic->pci, sizeof(pci));
-	r = move_out(&move, nic, pod ? 0 : RETURN_WAIT_MS);
+	r = move_out(&move, nic, pod ? 0 : session->return_wait_ms);
 	if (r < 0 && r != -EUCLEAN)
 		return r;
 	log_info("%s: NIC %s is back on the host: netdev %s, RDMA device %s", session->who, pci, nic->netdev,
@@ -168,4 +172,40 @@ int session_release(struct session *session, struct state *state)
 	if (r2 < 0)
 		log_error_errno(r2, "%s: cannot update the state file", session->who);
 	return r < 0 ? r : r2;
+}
+
+void session_release_addresses(const struct session *session, const struct state *state)
+{
+	const struct request *req = session->req;
+	struct ipam_call call = {
+		.command = "DEL",
+		.container = state->container,
+		.netns = state->netns,
+		.config = req->root,
+	};
+
+	if (!req->ipam || strcmp(state->network, req->network) != 0)
+		return;
+	/* Its path may be another pod's by now. */
+	if (strcmp(state->boot_id, session->boot_id) != 0)
+		call.netns = NULL;
+	for (size_t i = 0; i < state->n; i++) {
+		struct cni_error error = { 0 };
+
+		call.ifname = state->nics[i].pod_netdev;
+		if (ipam_call(req, &call, NULL, &error) < 0)
+			log_warning("%s: %s", session->who, error.msg);
+	}
+}
+
+bool session_is_orphan(const struct session *session, const struct state *state)
+{
+	return strcmp(state->boot_id, session->boot_id) != 0 ||
+	       (access(state->netns, F_OK) < 0 && errno == ENOENT);
+}
+
+void session_forget(struct session *session, struct state *state)
+{
+	session_release_addresses(session, state);
+	(void)session_release(session, state);
 }

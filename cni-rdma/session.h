@@ -18,6 +18,7 @@ struct session {
 	int lock_fd;  /* -EBADF: not held */
 	int proc_fd;
 	char boot_id[40];
+	unsigned return_wait_ms; /* for the kernel to return the NICs of a namespace that dies */
 };
 
 /* Opens the host's side and the state directory (made when missing). The caller closes, also after a failure.
@@ -26,8 +27,8 @@ int session_open(struct session *session, const struct request *req, const char 
 		 struct cni_error *error);
 void session_close(struct session *session);
 
-/* The node's lock; code 11 with the holder's name when it takes longer than lockTimeout. */
-int session_lock(struct session *session, struct cni_error *error);
+/* The node's lock; code 11 with the holder's name when it takes longer than timeout_ms. */
+int session_lock(struct session *session, unsigned timeout_ms, struct cni_error *error);
 void session_unlock(struct session *session);
 
 /* Code 100 when RDMA devices are shared by all namespaces. */
@@ -42,5 +43,20 @@ int session_reach(struct session *session, const struct state *state, struct pla
  * try. Returns 0, or the first -errno. Under the lock.
  */
 int session_release(struct session *session, struct state *state);
+
+/*
+ * The addresses that IPAM gave to state's NICs, by the IPAM of this request's configuration; nothing when it has
+ * none, or is of another network. What IPAM cannot do is logged.
+ */
+void session_release_addresses(const struct session *session, const struct state *state);
+
+/*
+ * Nobody can be using what state holds: it is from before a reboot, or the runtime has taken the path of its
+ * namespace away. Its DEL was lost, or will find nothing to do.
+ */
+bool session_is_orphan(const struct session *session, const struct state *state);
+
+/* Both, for an attachment of which no DEL may come: its pod is gone, or it is tried anew. Under the lock. */
+void session_forget(struct session *session, struct state *state);
 
 #endif

@@ -20,6 +20,7 @@
 #define WORDS 24
 
 struct node_nic node_nics[NODE_NICS];
+static char before[NODE_TEXT];
 
 int node_run(const char *format, ...)
 {
@@ -160,6 +161,19 @@ void node_snapshot(char *text, size_t size)
 	snapshot(text, size, false);
 }
 
+void node_remember(void)
+{
+	node_snapshot(before, sizeof(before));
+}
+
+void node_check_as_before(const char *when)
+{
+	char now[NODE_TEXT];
+
+	node_snapshot(now, sizeof(now));
+	CHECK_MSG(strcmp(before, now) == 0, "%s the host was\n%sand is\n%s", when, before, now);
+}
+
 /* --- setting up ---------------------------------------------------------------- */
 static void set_mode(const char *mode)
 {
@@ -219,6 +233,7 @@ static void begin(const char *mode)
 		n++;
 	}
 	CHECK_MSG(n == NODE_NICS, "the machine has %zu virtio NICs, the tests need %d", n, NODE_NICS);
+	node_remember();
 }
 
 void node_begin(void)
@@ -317,6 +332,24 @@ void pod_snapshot(const struct pod *pod, char *text, size_t size)
 	vm_child_end(pid);
 }
 
+void pod_check(const struct pod *pod, unsigned int mask)
+{
+	char expected[NODE_TEXT] = "", rdma[NODE_TEXT] = "", now[NODE_TEXT];
+	int n = 0;
+
+	for (int i = 0; i < NODE_NICS; i++) {
+		const struct node_nic *nic = &node_nics[i];
+
+		if (!(mask & 1u << i))
+			continue;
+		add(expected, sizeof(expected), "netdev rdma%d up %s mtu 1400\n", n, nic->pci);
+		add(rdma, sizeof(rdma), "rdma %s on rdma%d uverbs%d gid\n", nic->rdma, n++, nic->uverbs);
+	}
+	add(expected, sizeof(expected), "%s", rdma);
+	pod_snapshot(pod, now, sizeof(now));
+	CHECK_MSG(strcmp(expected, now) == 0, "the pod should have\n%sand has\n%s", expected, now);
+}
+
 /* --- the plugin -------------------------------------------------------------------- */
 static void put_env(const char *key, const char *value)
 {
@@ -328,16 +361,17 @@ static void put_env(const char *key, const char *value)
 
 static void exec_plugin(const struct call *call, int out)
 {
-	char config[1024];
+	char config[2 * NODE_TEXT];
 	int in = open("/run", O_TMPFILE | O_RDWR, 0600);
 
 	snprintf(
 		config, sizeof(config),
 		"{\"cniVersion\":\"1.1.0\",\"name\":\"rdma\",\"type\":\"cni-rdma\",\"lockTimeout\":60,\"pairs\":\"%s\",%s"
-		"\"stateDir\":\"" NODE_STATE_DIR "\"%s%s%s}",
+		"\"stateDir\":\"" NODE_STATE_DIR "\"%s%s%s%s%s}",
 		call->pairs ? call->pairs : "/run/no-pairs", call->extra ? call->extra : "",
 		call->device ? ",\"runtimeConfig\":{\"deviceID\":\"" : "", call->device ? call->device : "",
-		call->device ? "\"}" : "");
+		call->device ? "\"}" : "", call->prev ? ",\"prevResult\":" : "",
+		call->prev ? call->prev : "");
 	if (in < 0 || write(in, config, strlen(config)) < 0 || lseek(in, 0, SEEK_SET) < 0)
 		_exit(126);
 	dup2(in, STDIN_FILENO);

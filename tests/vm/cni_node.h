@@ -38,6 +38,10 @@ void node_end(void);
 /* The NICs and RDMA devices as the host sees them, one line each, always in the same order. */
 void node_snapshot(char *text, size_t size);
 
+/* Fails the test unless they are as node_begin() left them, or as they were at node_remember(). */
+void node_remember(void);
+void node_check_as_before(const char *when);
+
 /* Runs a program of the guest and returns its exit status; words separated by blanks. */
 int node_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -57,6 +61,9 @@ pid_t pod_child(const struct pod *pod, void (*fn)(void *arg), void *arg);
 /* What the pod sees: "netdev rdma0 up ..." and "rdma rxe0 on rdma0 uverbs0 gid", one line each, sorted. */
 void pod_snapshot(const struct pod *pod, char *text, size_t size);
 
+/* Fails the test unless the pod has exactly the NICs of that bit mask, named rdma0 on, each under its number. */
+void pod_check(const struct pod *pod, unsigned int mask);
+
 /* --- the plugin ------------------------------------------------------------ */
 struct call {
 	const char *verb;
@@ -65,6 +72,7 @@ struct call {
 	const char *fault;  /* STEP or STEP:kill, or NULL */
 	const char *pairs;  /* path of the pairing file, or NULL */
 	const char *extra;  /* more keys of the configuration, ending with a comma, or NULL */
+	const char *prev;   /* prevResult, or NULL */
 	int code;	    /* error code in the answer; 0: none */
 	int status;	    /* exit status; 128 + n: signal n */
 	double seconds;
