@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "ipam.h"
+#include "lease.h"
 #include "netns.h"
 #include "session.h"
 #include "sysfs/pairs.h"
@@ -79,6 +80,21 @@ static void rescue(struct session *session)
 	}
 }
 
+/* The Gaudis of a record; what is given back is no longer in it. */
+struct gaudis {
+	char id[STATE_MAX_NICS][64];
+	size_t n;
+};
+
+static void gaudis_of(const struct state *state, struct gaudis *ret)
+{
+	ret->n = 0;
+	for (size_t i = 0; i < state->n; i++) {
+		if (state->nics[i].gaudi[0])
+			memcpy(ret->id[ret->n++], state->nics[i].gaudi, sizeof(ret->id[0]));
+	}
+}
+
 static int load(struct session *session, struct state **ret)
 {
 	const struct request *req = session->req;
@@ -97,6 +113,7 @@ int verbs_del(const struct request *req, struct cni_error *error)
 							    .lock_fd = -EBADF,
 							    .proc_fd = -EBADF };
 	_cleanup_(state_freep) struct state *state = NULL;
+	struct gaudis gaudis;
 	int r;
 
 	/* The quick way out of the DEL of every pod that has nothing of ours, also on a node without RDMA. */
@@ -126,10 +143,14 @@ int verbs_del(const struct request *req, struct cni_error *error)
 	state_free(TAKE_PTR(state));
 	if (load(&session, &state) < 0)
 		return 0;
+	gaudis_of(state, &gaudis);
 	/* What could not be returned stays recorded; failing would only stop the plugins behind us. */
 	if (session_release(&session, state) < 0)
 		log_error(
 			"%s: not everything is back; the record stays, and the next ADD, DEL or GC tries again",
 			session.who);
+	session_unlock(&session);
+	for (size_t i = 0; i < gaudis.n; i++)
+		lease_report(session.host->sys_fd, session.who, gaudis.id[i], req->lease_timeout_ms);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #define DEFAULT_STATE_DIR "/var/lib/cni/cni-rdma"
 #define DEFAULT_LOCK_TIMEOUT_S 30
 #define DEFAULT_GID_TIMEOUT_S 10
+#define DEFAULT_LEASE_TIMEOUT_S 5
 #define MAX_TIMEOUT_S 600
 
 enum { NEEDS_CONTAINER = 1, NEEDS_NETNS = 2, NEEDS_IFNAME = 4, NEEDS_PATH = 8 };
@@ -153,7 +154,7 @@ static int take_path(const json_t *object, const char *key, const char *def, con
 	return 0;
 }
 
-static int take_timeout(const json_t *object, const char *key, unsigned def, unsigned *ret_ms,
+static int take_timeout(const json_t *object, const char *key, int min, unsigned def, unsigned *ret_ms,
 			struct cni_error *error)
 {
 	const json_t *value = json_object_get(object, key);
@@ -161,12 +162,30 @@ static int take_timeout(const json_t *object, const char *key, unsigned def, uns
 	*ret_ms = def * 1000;
 	if (!value || json_is_null(value))
 		return 0;
-	if (!json_is_integer(value) || json_integer_value(value) < 1 ||
+	if (!json_is_integer(value) || json_integer_value(value) < min ||
 	    json_integer_value(value) > MAX_TIMEOUT_S)
-		return cni_error_set(error, CNI_ERR_CONFIG, 0, "'%s' must be whole seconds from 1 to %d", key,
-				     MAX_TIMEOUT_S);
+		return cni_error_set(error, CNI_ERR_CONFIG, 0, "'%s' must be whole seconds from %d to %d",
+				     key, min, MAX_TIMEOUT_S);
 	*ret_ms = (unsigned)json_integer_value(value) * 1000;
 	return 0;
+}
+
+static int take_timeouts(struct request *req, struct cni_error *error)
+{
+	const struct {
+		const char *key;
+		int min;
+		unsigned def, *ret_ms;
+	} keys[] = {
+		{ "lockTimeout", 1, DEFAULT_LOCK_TIMEOUT_S, &req->lock_timeout_ms },
+		{ "gidTimeout", 1, DEFAULT_GID_TIMEOUT_S, &req->gid_timeout_ms },
+		{ "leaseTimeout", 0, DEFAULT_LEASE_TIMEOUT_S, &req->lease_timeout_ms },
+	};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(keys); i++)
+		r = take_timeout(req->root, keys[i].key, keys[i].min, keys[i].def, keys[i].ret_ms, error);
+	return r;
 }
 
 static int take_object(const json_t *object, const char *key, json_t **ret, struct cni_error *error)
@@ -244,9 +263,7 @@ static int parse_config(struct request *req, struct cni_error *error)
 	    (r = take_path(root, "podResources", DEFAULT_POD_RESOURCES, &req->pod_resources, error)) < 0 ||
 	    (r = take_path(root, "pairs", DEFAULT_PAIRS, &req->pairs, error)) < 0 ||
 	    (r = take_path(root, "stateDir", DEFAULT_STATE_DIR, &req->state_dir, error)) < 0 ||
-	    (r = take_timeout(root, "lockTimeout", DEFAULT_LOCK_TIMEOUT_S, &req->lock_timeout_ms, error)) <
-		    0 ||
-	    (r = take_timeout(root, "gidTimeout", DEFAULT_GID_TIMEOUT_S, &req->gid_timeout_ms, error)) < 0 ||
+	    (r = take_timeouts(req, error)) < 0 ||
 	    (r = take_object(root, "prevResult", &req->prev_result, error)) < 0 ||
 	    (r = parse_ipam(req, error)) < 0 || (r = parse_device_id(req, error)) < 0)
 		return r;

@@ -51,7 +51,7 @@ struct request {
 	const char *resource;			       /* resourceName */
 	const char *pod_ifname;			       /* ifName: a name with one %d */
 	const char *pod_resources, *pairs, *state_dir; /* absolute paths */
-	unsigned lock_timeout_ms, gid_timeout_ms;
+	unsigned lock_timeout_ms, gid_timeout_ms, lease_timeout_ms;
 };
 
 /*

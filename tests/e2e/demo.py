@@ -459,6 +459,7 @@ def test_held_until_let_go(node):
     assert scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['mmap'] != 'EIO', "A's uverbs descriptor is dead too early"
     accel, uverbs = scene.a_card['accel'], scene.a_card['uverbs']
     since = scene.now()
+    began = node.run('date +%s')[1].strip()
     say("policy hold: it may. B reads through the key and holds A's uverbs descriptor; deleting pod A")
     scene.end(scene.a)
     draining = wait_event(accel, 'draining', since, 60, 'the state "draining" of ' + accel)
@@ -485,6 +486,11 @@ def test_held_until_let_go(node):
         'NIC, the region died, the Gaudi was scrubbed and free' % (scrubbing[0] - draining[0]))
     # What the kubelet does not show: that it waited for it.
     node.wait_card(scene.a_card['card'], 'free', 10)
+    # And DEL tells the administrator how long that was.
+    rc, told = node.run("journalctl -q --no-pager -u containerd --since @%s | "
+                        "grep -o 'is free [0-9]* ms after its NIC was taken out'" % began)
+    assert rc == 0, 'DEL said nothing of the lease'
+    say('DEL in the log: the Gaudi %s' % told.strip().splitlines()[-1])
 
 
 def test_next_owner_safe(node):

@@ -186,6 +186,7 @@ static void defaults_stand_where_nothing_is_said(void **state)
 	assert_string_equal(req.pod_resources, "/var/lib/kubelet/pod-resources/kubelet.sock");
 	assert_int_equal(req.lock_timeout_ms, 30000);
 	assert_int_equal(req.gid_timeout_ms, 10000);
+	assert_int_equal(req.lease_timeout_ms, 5000);
 	assert_null(req.ipam);
 	assert_null(req.prev_result);
 	assert_null(req.device_id);
@@ -237,6 +238,7 @@ static void impossible_configs_are_refused_with_the_key(void **state)
 		{ "'lockTimeout':'5'", "lockTimeout" },
 		{ "'gidTimeout':1000000000000", "gidTimeout" },
 		{ "'gidTimeout':1.5", "gidTimeout" },
+		{ "'leaseTimeout':-1", "leaseTimeout" },
 		{ "'prevResult':[]", "prevResult" },
 		{ "'ipam':'host-local'", "ipam" },
 		{ "'ipam':{'type':'../evil'}", "ipam" },
