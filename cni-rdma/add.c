@@ -9,6 +9,7 @@
 #include "netns.h"
 #include "result.h"
 #include "session.h"
+#include "soft.h"
 #include "verbs.h"
 
 struct add {
@@ -21,6 +22,7 @@ struct add {
 	bool ipam_done[STATE_MAX_NICS]; /* of that NIC IPAM has an address */
 };
 
+/* add->pod stays NULL when it is on the host network and may be. */
 static int open_pod(struct add *add, struct cni_error *error)
 {
 	_cleanup_close_ int fd = -EBADF;
@@ -37,6 +39,13 @@ static int open_pod(struct add *add, struct cni_error *error)
 		r = netns_identify(self, &host);
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_NETNS, r, "network namespace %s", add->req->netns);
+	if (netns_id_equal(&host, &add->pod_id) && add->req->allow_shared) {
+		log_warning(
+			"%s: allowShared: the pod is on the host network and has every NIC of the node; this is no "
+			"isolation",
+			add->session.who);
+		return 0;
+	}
 	if (netns_id_equal(&host, &add->pod_id)) {
 		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
 			      "the pod is on the host network: it would have every NIC of the node");
@@ -114,9 +123,47 @@ static int pick_names(struct add *add, struct cni_error *error)
 	return 0;
 }
 
+/* Said of a NIC that is let through. */
+static void warn_unmovable(const struct add *add, const char *pci, struct cni_error *error)
+{
+	log_warning("%s: allowShared: NIC %s stays on the host, this is no isolation: %s", add->session.who,
+		    pci, error->msg);
+	*error = (struct cni_error){ 0 };
+}
+
+static int inspect_nics(struct add *add, struct state *state, struct cni_error *error)
+{
+	struct move move = session_move(&add->session, add->pod);
+	size_t n = 0;
+
+	for (size_t i = 0; i < add->devices.n; i++) {
+		const struct devices_nic *wanted = &add->devices.nics[i];
+		struct state_nic *nic = &state->nics[n];
+		int r = move_inspect(&move, wanted->pci, wanted->netdev, nic, error);
+
+		if (r == -EOPNOTSUPP && add->req->allow_shared) {
+			warn_unmovable(add, wanted->pci, error);
+			continue;
+		}
+		if (r < 0)
+			return r;
+		memcpy(nic->gaudi, wanted->gaudi, sizeof(wanted->gaudi));
+		n++;
+	}
+	state->n = n;
+	return 0;
+}
+
+static int plan_link(struct add *add, struct state *state, struct cni_error *error)
+{
+	struct move move = session_move(&add->session, add->pod);
+
+	state->n = 0;
+	return soft_plan(&move, state, error);
+}
+
 static int make_state(struct add *add, struct cni_error *error)
 {
-	struct move move = { .host = add->session.host, .pod = add->pod, .who = add->session.who };
 	_cleanup_(state_freep) struct state *state = state_new(add->devices.n);
 	const struct request *req = add->req;
 	int r;
@@ -134,14 +181,9 @@ static int make_state(struct add *add, struct cni_error *error)
 	if (req->pod_name[0])
 		snprintf(state->pod, sizeof(state->pod), "%.250s/%.250s", req->pod_namespace, req->pod_name);
 	state->netns_id = add->pod_id;
-	for (size_t i = 0; i < state->n; i++) {
-		const struct devices_nic *wanted = &add->devices.nics[i];
-
-		memcpy(state->nics[i].gaudi, wanted->gaudi, sizeof(wanted->gaudi));
-		r = move_inspect(&move, wanted->pci, wanted->netdev, &state->nics[i], error);
-		if (r < 0)
-			return r;
-	}
+	r = req->soft ? plan_link(add, state, error) : inspect_nics(add, state, error);
+	if (r < 0)
+		return r;
 	add->state = TAKE_PTR(state);
 	r = pick_names(add, error);
 	if (r == 0)
@@ -211,6 +253,21 @@ static int run_ipam(struct add *add, const struct rtlink *link, int interface, j
 	return r < 0 ? r : result_add_ipam(result, ipam, interface, error);
 }
 
+static int wait_gid(struct add *add, const char *rdma, const struct addresses *addresses,
+		    struct cni_error *error)
+{
+	int r = fault_point("gid");
+
+	for (int i = 0; r == 0 && i < (addresses->n ? addresses->n : 1); i++)
+		r = place_wait_gid(add->pod, rdma, addresses->n ? &addresses->list[i] : NULL,
+				   add->req->gid_timeout_ms);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s got no RoCE GID within %u s",
+				     rdma, add->req->gid_timeout_ms / 1000);
+	log_info("%s: %s has its GID", add->session.who, rdma);
+	return 0;
+}
+
 static int finish_nic(struct add *add, size_t i, json_t *result, struct cni_error *error)
 {
 	const struct state_nic *nic = &add->state->nics[i];
@@ -235,15 +292,19 @@ static int finish_nic(struct add *add, size_t i, json_t *result, struct cni_erro
 		if (r < 0)
 			return r;
 	}
-	r = fault_point("gid");
-	for (int a = 0; r == 0 && a < (addresses.n ? addresses.n : 1); a++)
-		r = place_wait_gid(add->pod, nic->rdma, addresses.n ? &addresses.list[a] : NULL,
-				   add->req->gid_timeout_ms);
-	if (r < 0)
-		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s got no RoCE GID within %u s",
-				     nic->rdma, add->req->gid_timeout_ms / 1000);
-	log_info("%s: %s has its GID", add->session.who, nic->rdma);
-	return 0;
+	return wait_gid(add, nic->rdma, &addresses, error);
+}
+
+static int finish_link(struct add *add, struct cni_error *error)
+{
+	const struct state_link *link = &add->state->link;
+	struct addresses addresses = { .n = 0 };
+
+	addresses.n =
+		result_addresses(add->req->prev_result, link->netdev, addresses.list, IPAM_MAX_ADDRESSES);
+	if (addresses.n < 0)
+		return cni_error_set(error, CNI_ERR_DECODE, 0, "the addresses of prevResult make no sense");
+	return wait_gid(add, link->rdma, &addresses, error);
 }
 
 static void undo(struct add *add)
@@ -265,31 +326,72 @@ static void undo(struct add *add)
 	(void)session_release(&add->session, add->state);
 }
 
+/* Moves all, or makes the link; under the lock. */
+static int move_all(struct add *add, struct cni_error *error)
+{
+	struct move move = session_move(&add->session, add->pod);
+	size_t i = 0;
+
+	if (add->req->soft)
+		return soft_in(&move, &add->state->link, error);
+	while (i < add->state->n) {
+		struct state_nic *nic = &add->state->nics[i];
+		char pci[sizeof(nic->pci)];
+		int r = move_in(&move, nic, error);
+
+		if (r == -EOPNOTSUPP && add->req->allow_shared && move_out(&move, nic, 0) >= 0) {
+			memcpy(pci, nic->pci, sizeof(pci));
+			warn_unmovable(add, pci, error);
+			state_drop_nic(add->state, pci);
+			/* Whoever wants it next is not to look for it in this pod. */
+			r = state_save(add->session.state_fd, add->state);
+			if (r < 0)
+				return cni_error_set(error, CNI_ERR_IO, r, "cannot write the state file");
+			continue;
+		}
+		if (r < 0)
+			return r;
+		i++;
+	}
+	return 0;
+}
+
+static int finish(struct add *add, json_t *result, struct cni_error *error)
+{
+	if (add->req->soft)
+		return finish_link(add, error);
+	for (size_t i = 0; i < add->state->n; i++) {
+		int r = finish_nic(add, i, result, error);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int add_devices(struct add *add, json_t *result, struct cni_error *error)
 {
-	struct move move = { .who = add->session.who };
 	int r;
 
-	if ((r = session_check_exclusive(&add->session, error)) < 0 || (r = open_pod(add, error)) < 0 ||
-	    (r = session_lock(&add->session, add->req->lock_timeout_ms, error)) < 0 ||
-	    (r = repair(add, error)) < 0 || (r = make_state(add, error)) < 0)
+	if ((r = session_check_mode(&add->session, error)) < 0 || (r = open_pod(add, error)) < 0)
 		return r;
-	move.host = add->session.host;
-	move.pod = add->pod;
-	for (size_t i = 0; i < add->state->n; i++) {
-		r = move_in(&move, &add->state->nics[i], error);
-		if (r < 0)
-			return r;
-	}
+	if (!add->pod)
+		return 0;
+	if (add->session.shared)
+		log_warning(
+			"%s: allowShared: RDMA devices are shared by all network namespaces, so that every pod of "
+			"this node can use this pod's; this is no isolation",
+			add->session.who);
+	if ((r = session_lock(&add->session, add->req->lock_timeout_ms, error)) < 0 ||
+	    (r = repair(add, error)) < 0 || (r = make_state(add, error)) < 0 ||
+	    (r = move_all(add, error)) < 0)
+		return r;
 	/* From here on no number can change any more; what follows may take its time. */
 	session_unlock(&add->session);
-	for (size_t i = 0; i < add->state->n; i++) {
-		r = finish_nic(add, i, result, error);
-		if (r < 0)
-			return r;
-	}
-	r = fault_point("result");
-	return r < 0 ? cni_error_set(error, CNI_ERR_IO, r, "fault") : 0;
+	r = finish(add, result, error);
+	if (r == 0 && (r = fault_point("result")) < 0)
+		cni_error_set(error, CNI_ERR_IO, r, "fault");
+	return r;
 }
 
 static void add_done(struct add *add)
@@ -302,21 +404,39 @@ static void add_done(struct add *add)
 	session_close(&add->session);
 }
 
+/* Whether there is anything to do for the pod. */
+static int learn(struct add *add, bool *ret, struct cni_error *error)
+{
+	int r;
+
+	/* A network that says no resource is for those whose pods ask for the network itself. */
+	if (add->req->soft && !add->req->names_resource) {
+		*ret = true;
+		return 0;
+	}
+	if (add->req->soft)
+		return devices_are_held(add->req, ret, error);
+	r = devices_learn(add->req, &add->devices, error);
+	*ret = add->devices.n > 0;
+	return r;
+}
+
 int verbs_add(const struct request *req, json_t **ret_document, struct cni_error *error)
 {
 	_cleanup_(add_done) struct add add = {
 		.req = req, .session = { .state_fd = -EBADF, .lock_fd = -EBADF, .proc_fd = -EBADF }
 	};
 	json_auto_t *result = NULL;
+	bool is_ours = false;
 	int r;
 
 	result = result_new(req, error);
 	if (!result)
 		return CNI_FAILED;
-	r = devices_learn(req, &add.devices, error);
+	r = learn(&add, &is_ours, error);
 	if (r < 0)
 		return r;
-	if (add.devices.n > 0) {
+	if (is_ours) {
 		r = session_open(&add.session, req, "ADD", error);
 		if (r == 0)
 			r = add_devices(&add, result, error);

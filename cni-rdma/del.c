@@ -29,7 +29,7 @@ static void release_unrecorded_address(const struct request *req)
  * it was up. */
 static void rescue_nic(struct session *session, const struct place *pod, const struct pairs_nic *known)
 {
-	struct move move = { .host = session->host, .pod = pod, .who = session->who };
+	const struct move move = session_move(session, pod);
 	struct state_nic nic = { .up = true };
 	struct rdmanl_chardev chardev;
 	struct rdmanl_device device;

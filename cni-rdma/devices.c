@@ -134,9 +134,9 @@ static int from_prev_result(const struct request *req, struct devices *devices, 
 	return 0;
 }
 
-static int from_kubelet(const struct request *req, struct devices *devices, struct cni_error *error)
+/* The caller frees *ret by podresources_devices_done(). */
+static int ask_kubelet(const struct request *req, struct podresources_devices *ret, struct cni_error *error)
 {
-	struct podresources_devices held = { 0 };
 	struct grpc_error why = { 0 };
 	int r;
 
@@ -148,7 +148,7 @@ static int from_kubelet(const struct request *req, struct devices *devices, stru
 			"the configuration a deviceID");
 	}
 	r = podresources_find_pod(req->pod_resources, 0, req->pod_namespace, req->pod_name, req->resource,
-				  &held, &why);
+				  ret, &why);
 	if (r == -ENOTUNIQ) {
 		cni_error_set(error, CNI_ERR_TRY_AGAIN, 0, "the kubelet lists pod %s/%s more than once",
 			      req->pod_namespace, req->pod_name);
@@ -169,7 +169,31 @@ static int from_kubelet(const struct request *req, struct devices *devices, stru
 			"name it",
 			why.text, why.text[0] ? "; " : "");
 	}
+	return 0;
+}
+
+static int from_kubelet(const struct request *req, struct devices *devices, struct cni_error *error)
+{
+	struct podresources_devices held = { 0 };
+	int r = ask_kubelet(req, &held, error);
+
+	if (r < 0)
+		return r;
 	r = resolve_all(req, devices, (const char *const *)held.ids, held.n, "the kubelet", error);
+	podresources_devices_done(&held);
+	return r;
+}
+
+int devices_are_held(const struct request *req, bool *ret, struct cni_error *error)
+{
+	struct podresources_devices held = { 0 };
+	int r;
+
+	*ret = req->device_id;
+	if (req->device_id)
+		return 0;
+	r = ask_kubelet(req, &held, error);
+	*ret = held.n > 0;
 	podresources_devices_done(&held);
 	return r;
 }

@@ -31,6 +31,9 @@ void devices_done(struct devices *devices);
  */
 int devices_learn(const struct request *req, struct devices *ret, struct cni_error *error);
 
+/* Whether the pod has any device of resourceName, whatever it is. Sources and codes as above. */
+int devices_are_held(const struct request *req, bool *ret, struct cni_error *error);
+
 /* "0000:06:00.0" and nothing else. */
 bool devices_is_pci(const char *text);
 

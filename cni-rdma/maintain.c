@@ -3,26 +3,9 @@
 
 #include "base/log.h"
 #include "ipam.h"
+#include "result.h"
 #include "session.h"
 #include "verbs.h"
-
-/* The index of our interface in the list of prevResult, or -1. */
-static int find_interface(const struct request *req, const char *name, const json_t **ret)
-{
-	const json_t *interface;
-	size_t i;
-
-	json_array_foreach(json_object_get(req->prev_result, "interfaces"), i, interface) {
-		const char *sandbox = json_string_value(json_object_get(interface, "sandbox"));
-		const char *its_name = json_string_value(json_object_get(interface, "name"));
-
-		if (its_name && strcmp(its_name, name) == 0 && sandbox && sandbox[0]) {
-			*ret = interface;
-			return (int)i;
-		}
-	}
-	return -1;
-}
 
 /* Whatever prevResult says of the interface: a later plugin of the chain may have changed it, and says so there. */
 static int check_interface(const struct rtlink *link, const json_t *interface, struct cni_error *error)
@@ -42,23 +25,17 @@ static int check_interface(const struct rtlink *link, const json_t *interface, s
 }
 
 static int check_addresses(const struct request *req, const struct place *pod, const struct rtlink *link,
-			   int interface, struct cni_error *error)
+			   struct cni_error *error)
 {
-	const json_t *ip;
-	size_t i;
+	struct rtlink_address addresses[IPAM_MAX_ADDRESSES];
+	int n = result_addresses(req->prev_result, link->name, addresses, IPAM_MAX_ADDRESSES);
 
-	json_array_foreach(json_object_get(req->prev_result, "ips"), i, ip) {
-		const json_t *of = json_object_get(ip, "interface");
-		const char *text = json_string_value(json_object_get(ip, "address"));
-		struct rtlink_address address;
-
-		if (!json_is_integer(of) || json_integer_value(of) != interface)
-			continue;
-		if (!text || ipam_parse_address(text, &address) < 0)
-			return cni_error_set(error, CNI_ERR_DECODE, 0, "ips[%zu] of prevResult", i);
-		if (rtlink_find_address(pod->rt, link->index, &address) < 0)
-			return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s has lost address %s",
-					     link->name, text);
+	if (n < 0)
+		return cni_error_set(error, CNI_ERR_DECODE, 0, "the addresses of prevResult make no sense");
+	for (int i = 0; i < n; i++) {
+		if (rtlink_find_address(pod->rt, link->index, &addresses[i]) < 0)
+			return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
+					     "netdev %s has lost address %d of prevResult", link->name, i);
 	}
 	return 0;
 }
@@ -84,20 +61,19 @@ static int check_nic(const struct request *req, const struct place *pod, const s
 {
 	const json_t *interface = NULL;
 	struct rtlink link;
-	int index, r;
+	int r;
 
 	if (rtlink_get(pod->rt, nic->pod_netdev, &link) < 0)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s is not in the pod any more",
 				     nic->pod_netdev);
 	if (!link.up)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s is down", nic->pod_netdev);
-	index = find_interface(req, nic->pod_netdev, &interface);
-	if (index < 0)
+	if (result_find_interface(req->prev_result, nic->pod_netdev, &interface) < 0)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
 				     "prevResult does not name %s, which ADD gave this pod", nic->pod_netdev);
 	r = check_interface(&link, interface, error);
 	if (r == 0)
-		r = check_addresses(req, pod, &link, index, error);
+		r = check_addresses(req, pod, &link, error);
 	if (r == 0)
 		r = check_rdma(pod, nic, error);
 	if (r == 0 && req->ipam)
@@ -118,6 +94,18 @@ static int check_routes(const struct request *req, const struct place *pod, stru
 			return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
 					     "the pod has lost route %d of prevResult", i);
 	}
+	return 0;
+}
+
+static int check_link(const struct place *pod, const struct state_link *link, struct cni_error *error)
+{
+	struct rdmanl_device device;
+
+	if (rdmanl_find(pod->rdma, link->rdma, &device) < 0)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
+				     "Soft-RoCE link %s is not in the pod any more", link->rdma);
+	if (place_wait_gid(pod, link->rdma, NULL, 0) < 0)
+		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s has no RoCE GID", link->rdma);
 	return 0;
 }
 
@@ -148,6 +136,8 @@ int verbs_check(const struct request *req, struct cni_error *error)
 	if (session_reach(&session, state, &pod) < 0 || !pod)
 		return cni_error_set(error, CNI_ERR_CONTAINER, 0, "the network namespace %s of ADD is gone",
 				     state->netns);
+	if (state->link.rdma[0])
+		return check_link(pod, &state->link, error);
 	for (size_t i = 0; i < state->n; i++) {
 		r = check_nic(req, pod, &state->nics[i], error);
 		if (r < 0)
@@ -202,7 +192,7 @@ int verbs_status(const struct request *req, struct cni_error *error)
 							    .proc_fd = -EBADF };
 	struct cni_error why = { 0 };
 
-	if (session_open(&session, req, "STATUS", &why) < 0 || session_check_exclusive(&session, &why) < 0 ||
+	if (session_open(&session, req, "STATUS", &why) < 0 || session_check_mode(&session, &why) < 0 ||
 	    (req->ipam && ipam_status(req, &why) < 0)) {
 		*error = why;
 		error->code = CNI_ERR_UNAVAILABLE;

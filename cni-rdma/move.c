@@ -81,10 +81,12 @@ int move_inspect(const struct move *move, const char *pci, const char *netdev_hi
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, r, "RDMA device %s has no uverbs device",
 				     device.name);
 	nic->soft = place_is_soft(move->host, device.name);
-	if (!nic->soft && !place_has_hard_rdma(move->host, pci))
-		return cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
-				     "RDMA device %s is neither of NIC %s itself nor Soft-RoCE on it",
-				     device.name, pci);
+	if (!nic->soft && !place_has_hard_rdma(move->host, pci)) {
+		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
+			      "RDMA device %s is neither of NIC %s itself nor Soft-RoCE on it", device.name,
+			      pci);
+		return -EOPNOTSUPP;
+	}
 	snprintf(nic->pci, sizeof(nic->pci), "%s", pci);
 	memcpy(nic->rdma, device.name, sizeof(nic->rdma));
 	memcpy(nic->netdev, link.name, sizeof(nic->netdev));
@@ -179,10 +181,14 @@ static int rdma_in(const struct move *move, const struct state_nic *nic, uint32_
 
 	r = fault_point("rdma-move");
 	if (r == 0)
-		r = rdmanl_move(move->host->rdma, index, move->pod->netns_fd);
-	if (r < 0)
-		return fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, move->host->rdma,
-				    "move into the pod RDMA device", nic->rdma);
+		r = fault_point("rdma-unmovable") < 0
+			    ? -EOPNOTSUPP
+			    : rdmanl_move(move->host->rdma, index, move->pod->netns_fd);
+	if (r < 0) {
+		fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, move->host->rdma, "move into the pod RDMA device",
+			     nic->rdma);
+		return r == -EOPNOTSUPP ? r : CNI_FAILED;
+	}
 	/* Older kernels report success for what they did not do: believe only what the pod shows. */
 	r = fault_point("rdma-find");
 	if (r == 0)
@@ -239,7 +245,7 @@ static int move_in_filled(const struct move *move, const struct state_nic *nic, 
 				    "find on the host RDMA device", nic->rdma);
 	r = nic->soft ? soft_link_in(move, nic, device.index, &since, &device, error)
 		      : netdev_in(move, nic, &since, error);
-	if (r == 0)
+	if (r == 0 && !move->shared)
 		r = rdma_in(move, nic, device.index, &since, error);
 	if (r == 0)
 		r = netdev_up(move, nic, &since, error);
@@ -325,6 +331,9 @@ static int rdma_out_of_pod(const struct move *move, const struct state_nic *nic,
 		if (r == 0)
 			step_done(move, since, "took down link %s in the pod: every region on it is gone",
 				  device.name);
+	} else if (r == 0 && move->shared) {
+		log_warning("%s: RDMA devices are shared: regions on %s live on as long as whoever has them",
+			    move->who, device.name);
 	} else if (r == 0) {
 		out = (struct rdma_out){ .index = device.index, .host_netns_fd = move->host->netns_fd };
 		r = netns_call(move->pod->netns_fd, rdma_move_out, &out);

@@ -14,18 +14,20 @@ struct move {
 	const struct place *host;
 	const struct place *pod; /* NULL: out of reach */
 	const char *who;	 /* beginning of every log line, "ADD 1a2b3c/eth0" */
+	bool shared;		 /* every namespace sees every RDMA device: only netdevs can be moved */
 };
 
 /*
  * Looks at the NIC function pci on the host and fills nic, all but gaudi and
- * pod_netdev. Changes nothing. Codes 101 (nothing there), 102 (cannot be moved).
+ * pod_netdev. Changes nothing. Codes 101 (nothing there), 102 (cannot be moved; returns -EOPNOTSUPP).
  */
 int move_inspect(const struct move *move, const char *pci, const char *netdev_hint, struct state_nic *nic,
 		 struct cni_error *error);
 
 /*
  * Moves it in and brings the netdev up. On failure some of it may have
- * happened: move_out() then restores what there was.
+ * happened: move_out() then restores what there was. -EOPNOTSUPP: as always error is filled, and
+ * the reason is that the driver of the RDMA device cannot be moved, ever.
  */
 int move_in(const struct move *move, const struct state_nic *nic, struct cni_error *error);
 

@@ -248,6 +248,29 @@ static int parse_ipam(struct request *req, struct cni_error *error)
 	return 0;
 }
 
+static int parse_mode(struct request *req, struct cni_error *error)
+{
+	const json_t *allow = json_object_get(req->root, "allowShared");
+	const char *mode = "nic";
+
+	if (allow && !json_is_null(allow) && !json_is_boolean(allow))
+		return cni_error_set(error, CNI_ERR_CONFIG, 0, "'allowShared' must be true or false");
+	req->allow_shared = json_is_true(allow);
+	if (take_string(req->root, "mode", &mode, error) < 0)
+		return CNI_FAILED;
+	req->soft = strcmp(mode, "soft") == 0;
+	if (!req->soft && strcmp(mode, "nic") != 0)
+		return cni_error_set(
+			error, CNI_ERR_CONFIG, 0,
+			"'mode' must be nic (the pod gets NICs) or soft (a Soft-RoCE link on its "
+			"interface), not '%.32s'",
+			mode);
+	if (req->soft && req->ipam)
+		return cni_error_set(error, CNI_ERR_CONFIG, 0,
+				     "'ipam' has no meaning in mode soft: the interface has its addresses");
+	return 0;
+}
+
 static int parse_config(struct request *req, struct cni_error *error)
 {
 	json_t *attachments = json_object_get(req->root, "cni.dev/valid-attachments");
@@ -265,8 +288,10 @@ static int parse_config(struct request *req, struct cni_error *error)
 	    (r = take_path(root, "stateDir", DEFAULT_STATE_DIR, &req->state_dir, error)) < 0 ||
 	    (r = take_timeouts(req, error)) < 0 ||
 	    (r = take_object(root, "prevResult", &req->prev_result, error)) < 0 ||
-	    (r = parse_ipam(req, error)) < 0 || (r = parse_device_id(req, error)) < 0)
+	    (r = parse_ipam(req, error)) < 0 || (r = parse_device_id(req, error)) < 0 ||
+	    (r = parse_mode(req, error)) < 0)
 		return r;
+	req->names_resource = json_is_string(json_object_get(root, "resourceName"));
 	if (!pattern_is_valid(req->pod_ifname))
 		return cni_error_set(error, CNI_ERR_CONFIG, 0,
 				     "'ifName' must be an interface name with one %%d, such as rdma%%d");

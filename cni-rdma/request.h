@@ -48,6 +48,9 @@ struct request {
 	const char *device_id; /* that the runtime or Multus picked, or NULL */
 	json_t *attachments;   /* GC: array, or NULL for "no information" */
 
+	bool soft; /* mode: a link on the pod's interface, no NIC */
+	bool allow_shared;
+	bool names_resource;			       /* resourceName is in the configuration */
 	const char *resource;			       /* resourceName */
 	const char *pod_ifname;			       /* ifName: a name with one %d */
 	const char *pod_resources, *pairs, *state_dir; /* absolute paths */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <errno.h>
+#include <string.h>
 
+#include "ipam.h"
 #include "result.h"
 
 /* The list under key, made when missing; NULL: it is something else, or no memory. */
@@ -90,4 +92,43 @@ int result_add_ipam(json_t *result, const json_t *ipam, int interface, struct cn
 	return r < 0 ? cni_error_set(error, CNI_ERR_DECODE, r,
 				     "cannot add the addresses of IPAM to the result")
 		     : 0;
+}
+
+int result_find_interface(const json_t *result, const char *name, const json_t **ret)
+{
+	const json_t *interface;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "interfaces"), i, interface) {
+		const char *sandbox = json_string_value(json_object_get(interface, "sandbox"));
+		const char *its_name = json_string_value(json_object_get(interface, "name"));
+
+		if (!its_name || strcmp(its_name, name) != 0 || !sandbox || !sandbox[0])
+			continue;
+		if (ret)
+			*ret = interface;
+		return (int)i;
+	}
+	return -1;
+}
+
+int result_addresses(const json_t *result, const char *name, struct rtlink_address *addresses, size_t max)
+{
+	int interface = result_find_interface(result, name, NULL);
+	const json_t *ip;
+	int n = 0;
+	size_t i;
+
+	if (interface < 0)
+		return 0;
+	json_array_foreach(json_object_get(result, "ips"), i, ip) {
+		const json_t *of = json_object_get(ip, "interface");
+		const char *text = json_string_value(json_object_get(ip, "address"));
+
+		if (!json_is_integer(of) || json_integer_value(of) != interface)
+			continue;
+		if (!text || (size_t)n == max || ipam_parse_address(text, &addresses[n++]) < 0)
+			return -EINVAL;
+	}
+	return n;
 }

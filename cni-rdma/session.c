@@ -10,6 +10,7 @@
 #include "netns.h"
 #include "numbers.h"
 #include "session.h"
+#include "soft.h"
 
 #define RETURN_WAIT_MS 5000 /* the kernel ends namespaces on a work queue, usually within 100 ms */
 
@@ -57,6 +58,9 @@ int session_open(struct session *session, const struct request *req, const char 
 				     "the kernel has no RDMA: module ib_core is not loaded");
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_IO, r, "cannot look at the host's devices");
+	/* A kernel that cannot tell has no exclusive mode. */
+	if (rdmanl_is_shared(session->host->rdma, &session->shared) < 0)
+		session->shared = true;
 	return open_state_dir(session, error);
 }
 
@@ -92,15 +96,9 @@ void session_unlock(struct session *session)
 	session->lock_fd = -EBADF;
 }
 
-int session_check_exclusive(struct session *session, struct cni_error *error)
+int session_check_mode(struct session *session, struct cni_error *error)
 {
-	bool shared;
-	int r;
-
-	r = rdmanl_is_shared(session->host->rdma, &shared);
-	if (r < 0)
-		return cni_error_set(error, CNI_ERR_NOT_EXCLUSIVE, r, "cannot tell the RDMA namespace mode");
-	if (shared)
+	if (session->shared && !session->req->allow_shared)
 		return cni_error_set(
 			error, CNI_ERR_NOT_EXCLUSIVE, 0,
 			"RDMA devices are shared by all network namespaces: no pod would have a NIC alone");
@@ -129,10 +127,17 @@ int session_reach(struct session *session, const struct state *state, struct pla
 	return place_open(fd, ret);
 }
 
+struct move session_move(const struct session *session, const struct place *pod)
+{
+	return (struct move){
+		.host = session->host, .pod = pod, .who = session->who, .shared = session->shared
+	};
+}
+
 static int release_nic(struct session *session, struct state *state, const struct place *pod,
 		       const struct state_nic *nic)
 {
-	struct move move = { .host = session->host, .pod = pod, .who = session->who };
+	const struct move move = session_move(session, pod);
 	char pci[sizeof(nic->pci)];
 	int r;
 
@@ -146,6 +151,16 @@ static int release_nic(struct session *session, struct state *state, const struc
 	return 0;
 }
 
+static int release_link(struct session *session, struct state *state, const struct place *pod)
+{
+	const struct move move = session_move(session, pod);
+	int r = soft_out(&move, &state->link);
+
+	if (r == 0)
+		state->link.rdma[0] = '\0';
+	return r;
+}
+
 int session_release(struct session *session, struct state *state)
 {
 	_cleanup_(place_freep) struct place *pod = NULL;
@@ -156,8 +171,9 @@ int session_release(struct session *session, struct state *state)
 		log_info("%s: the record of %.12s is from before a reboot: nothing to give back",
 			 session->who, state->container);
 		state->n = 0;
+		state->link.rdma[0] = '\0';
 	}
-	if (state->n > 0 && session_reach(session, state, &pod) < 0)
+	if ((state->n > 0 || state->link.rdma[0]) && session_reach(session, state, &pod) < 0)
 		log_warning("%s: cannot look into the pod's namespace", session->who);
 	while (i < state->n) {
 		size_t before = state->n;
@@ -168,7 +184,13 @@ int session_release(struct session *session, struct state *state)
 		if (state->n == before)
 			i++;
 	}
-	r2 = state->n ? state_save(session->state_fd, state) : state_remove(session->state_fd, state);
+	if (state->link.rdma[0]) {
+		r2 = release_link(session, state, pod);
+		if (r2 < 0 && r == 0)
+			r = r2;
+	}
+	r2 = state->n || state->link.rdma[0] ? state_save(session->state_fd, state)
+					     : state_remove(session->state_fd, state);
 	if (r2 < 0)
 		log_error_errno(r2, "%s: cannot update the state file", session->who);
 	return r < 0 ? r : r2;

@@ -18,6 +18,7 @@ struct session {
 	int lock_fd;  /* -EBADF: not held */
 	int proc_fd;
 	char boot_id[40];
+	bool shared;		 /* RDMA devices are, by all namespaces */
 	unsigned return_wait_ms; /* for the kernel to return the NICs of a namespace that dies */
 };
 
@@ -31,8 +32,11 @@ void session_close(struct session *session);
 int session_lock(struct session *session, unsigned timeout_ms, struct cni_error *error);
 void session_unlock(struct session *session);
 
-/* Code 100 when RDMA devices are shared by all namespaces. */
-int session_check_exclusive(struct session *session, struct cni_error *error);
+/* Code 100 when RDMA devices are shared by all namespaces, and the configuration does not allow that. */
+int session_check_mode(struct session *session, struct cni_error *error);
+
+/* For moves between the host and a pod (NULL: out of reach); valid as long as both. */
+struct move session_move(const struct session *session, const struct place *pod);
 
 /* The pod's side of an attachment, NULL when its namespace is gone or cannot be reached. */
 int session_reach(struct session *session, const struct state *state, struct place **ret);

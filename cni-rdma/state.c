@@ -83,6 +83,17 @@ static int parse_nic(const json_t *object, struct state_nic *nic)
 	return 0;
 }
 
+/* Null, or absent: none. */
+static int parse_link(const json_t *object, struct state_link *link)
+{
+	if (!object || json_is_null(object))
+		return 0;
+	if (copy_text(object, "rdma", link->rdma, sizeof(link->rdma)) < 0 ||
+	    copy_text(object, "netdev", link->netdev, sizeof(link->netdev)) < 0)
+		return -EBADMSG;
+	return name_is_plain(link->rdma) && request_ifname_is_valid(link->netdev) ? 0 : -EBADMSG;
+}
+
 static int parse_head(const json_t *root, struct state *state)
 {
 	if (copy_text(root, "container", state->container, sizeof(state->container)) < 0 ||
@@ -92,7 +103,8 @@ static int parse_head(const json_t *root, struct state *state)
 	    copy_text(root, "netns", state->netns, sizeof(state->netns)) < 0 ||
 	    copy_text(root, "boot", state->boot_id, sizeof(state->boot_id)) < 0 ||
 	    copy_hex(root, "netnsDev", &state->netns_id.dev) < 0 ||
-	    copy_hex(root, "netnsIno", &state->netns_id.ino) < 0)
+	    copy_hex(root, "netnsIno", &state->netns_id.ino) < 0 ||
+	    parse_link(json_object_get(root, "link"), &state->link) < 0)
 		return -EBADMSG;
 	return request_id_is_valid(state->container) && request_ifname_is_valid(state->ifname) ? 0 : -EBADMSG;
 }
@@ -150,6 +162,13 @@ static int set_hex(json_t *object, const char *key, uint64_t value)
 	return json_object_set_new(object, key, json_string(text));
 }
 
+static json_t *format_link(const struct state_link *link)
+{
+	if (!link->rdma[0])
+		return json_null();
+	return json_pack("{s:s, s:s}", "rdma", link->rdma, "netdev", link->netdev);
+}
+
 static json_t *format_nic(const struct state_nic *nic)
 {
 	json_auto_t *object = json_object();
@@ -183,7 +202,8 @@ char *state_format(const struct state *state)
 	    json_object_set_new(root, "netns", json_string(state->netns)) < 0 ||
 	    json_object_set_new(root, "boot", json_string(state->boot_id)) < 0 ||
 	    set_hex(root, "netnsDev", state->netns_id.dev) < 0 ||
-	    set_hex(root, "netnsIno", state->netns_id.ino) < 0)
+	    set_hex(root, "netnsIno", state->netns_id.ino) < 0 ||
+	    json_object_set_new(root, "link", format_link(&state->link)) < 0)
 		return NULL;
 	for (size_t i = 0; i < state->n; i++) {
 		if (json_array_append_new(nics, format_nic(&state->nics[i])) < 0)

@@ -37,6 +37,12 @@ struct state_nic {
 	bool soft; /* Soft-RoCE: the link dies when its netdev moves */
 };
 
+/* A Soft-RoCE link that we made on an interface of the pod: mode "soft". rdma is "" when there is none. */
+struct state_link {
+	char rdma[RDMANL_NAME_MAX];
+	char netdev[IFNAMSIZ];
+};
+
 struct state {
 	char container[REQUEST_ID_MAX + 1];
 	char ifname[IFNAMSIZ];
@@ -45,6 +51,7 @@ struct state {
 	char netns[256]; /* path given at ADD */
 	struct netns_id netns_id;
 	char boot_id[40]; /* of the boot in which it was written */
+	struct state_link link;
 	size_t n;
 	struct state_nic *nics; /* owned */
 };

@@ -2,6 +2,7 @@
 /* Which NICs a pod has: IDs, the pairing, the previous result; and IPAM's answers. */
 #include "../unit.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -253,6 +254,46 @@ static void ipam_failure_keeps_its_own_code_and_words(void **state)
 	assert_null(result);
 }
 
+static void routes_of_ipam_are_parsed_whole_or_not(void **state)
+{
+	static const char *const bad[] = { "7",
+					   "[7]",
+					   "[{}]",
+					   "[{\"dst\":\"10.0.0.0\"}]",
+					   "[{\"dst\":\"10.0.0.0/8\",\"gw\":7}]",
+					   "[{\"dst\":\"10.0.0.0/8\",\"gw\":\"fd00::1\"}]",
+					   "[{\"dst\":\"10.0.0.0/8\",\"mtu\":-1}]",
+					   "[{\"dst\":\"10.0.0.0/8\",\"scope\":256}]",
+					   "[{\"dst\":\"10.0.0.0/8\",\"table\":4294967296}]",
+					   "[{\"dst\":\"a/8\"},{\"dst\":\"b/8\"},{\"dst\":\"c/8\"}]" };
+	json_auto_t *good = json_loads(
+		"{\"ips\":[{\"address\":\"fd00::5/64\",\"gateway\":\"fd00::1\"},{\"address\":\"10.0.0.5/8\","
+		"\"gateway\":\"10.0.0.1\"}],\"routes\":[{\"dst\":\"0.0.0.0/0\"},{\"dst\":\"10.7.0.0/16\","
+		"\"gw\":\"10.0.0.9\",\"scope\":0,\"table\":4294967295,\"priority\":7,\"mtu\":1300,\"advmss\":9}]}",
+		0, NULL);
+	struct rtlink_route routes[2];
+
+	(void)state;
+	assert_int_equal(ipam_routes(good, routes, 2), 2);
+	assert_true(routes[0].has_gw && routes[0].gw.v4.s_addr == inet_addr("10.0.0.1"));
+	assert_false(routes[0].has_scope);
+	assert_true(routes[1].has_gw && routes[1].gw.v4.s_addr == inet_addr("10.0.0.9"));
+	assert_true(routes[1].has_scope && routes[1].scope == 0);
+	assert_int_equal(routes[1].table, UINT32_MAX);
+	assert_int_equal(routes[1].priority, 7);
+	assert_int_equal(routes[1].mtu, 1300);
+	assert_int_equal(routes[1].advmss, 9);
+	assert_int_equal(ipam_routes(good, routes, 1), -EINVAL);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		json_auto_t *list = json_loads(bad[i], JSON_DECODE_ANY, NULL);
+		json_auto_t *result = json_pack("{s:O}", "routes", list);
+
+		assert_int_equal(ipam_routes(result, routes, 2), -EINVAL);
+	}
+	json_object_clear(good);
+	assert_int_equal(ipam_routes(good, routes, 2), 0);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(gaudi_leads_to_its_nic, setup, teardown),
 	cmocka_unit_test_setup_teardown(nic_may_be_named_by_itself, setup, teardown),
@@ -262,6 +303,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(kubelet_that_cannot_be_asked_means_try_again, setup, teardown),
 	cmocka_unit_test(pci_addresses_are_told_from_other_ids),
 	cmocka_unit_test(addresses_are_parsed_whole_or_not),
+	cmocka_unit_test(routes_of_ipam_are_parsed_whole_or_not),
 	cmocka_unit_test_setup_teardown(ipam_plugin_is_the_first_in_the_path, setup, teardown),
 	cmocka_unit_test_setup_teardown(ipam_speaks_the_protocol, setup, teardown),
 	cmocka_unit_test_setup_teardown(ipam_failure_keeps_its_own_code_and_words, setup, teardown),

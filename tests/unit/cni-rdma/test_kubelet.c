@@ -170,6 +170,30 @@ static void all_nics_of_a_pods_gaudis_are_its_own(void **state)
 	assert_string_equal(devices.nics[1].pci, "0000:08:00.0");
 }
 
+static void soft_mode_needs_to_know_only_whether_there_is_a_device(void **state)
+{
+	struct world *w = *state;
+	struct cni_error error = { 0 };
+	struct request req = { .pod_resources = fakefs_join(w->fs, "pods.sock"),
+			       .resource = "habana.ai/gaudi",
+			       .pod_namespace = "default",
+			       .pod_name = "train" };
+	bool held = false;
+
+	assert_int_equal(devices_are_held(&req, &held, &error), 0);
+	assert_true(held);
+	strcpy(req.pod_name, "web");
+	assert_int_equal(devices_are_held(&req, &held, &error), 0);
+	assert_false(held);
+	req.device_id = "anything";
+	assert_int_equal(devices_are_held(&req, &held, &error), 0);
+	assert_true(held);
+	req.device_id = NULL;
+	strcpy(req.pod_name, "twice");
+	assert_int_equal(devices_are_held(&req, &held, &error), CNI_FAILED);
+	assert_int_equal(error.code, CNI_ERR_TRY_AGAIN);
+}
+
 static void missing_pairing_is_explained(void **state)
 {
 	json_auto_t *document = NULL;
@@ -196,6 +220,8 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(pod_without_our_resource_passes_through, setup, teardown),
 	cmocka_unit_test_setup_teardown(ambiguous_and_unknown_pods_are_tried_again, setup, teardown),
 	cmocka_unit_test_setup_teardown(all_nics_of_a_pods_gaudis_are_its_own, setup, teardown),
+	cmocka_unit_test_setup_teardown(soft_mode_needs_to_know_only_whether_there_is_a_device, setup,
+					teardown),
 	cmocka_unit_test_setup_teardown(missing_pairing_is_explained, setup, teardown),
 	cmocka_unit_test_setup_teardown(del_without_a_record_ends_well_and_leaves_nothing, setup, teardown),
 };

@@ -178,6 +178,29 @@ static void a_refused_call_gives_one_document_in_the_version_asked(void **state)
 	assert_int_equal(json_integer_value(json_object_get(document, "code")), CNI_ERR_CONFIG);
 }
 
+static void addresses_of_one_interface_are_told_from_those_of_others(void **state)
+{
+	json_auto_t *result = json_loads(
+		"{\"interfaces\":[{\"name\":\"eth0\"},{\"name\":\"eth0\",\"sandbox\":\"/run/netns/a\"},7],"
+		"\"ips\":[{\"address\":\"10.0.0.1/8\",\"interface\":0},{\"address\":\"10.0.0.2/8\",\"interface\":1},"
+		"{\"address\":\"10.0.0.3/8\"},{\"address\":\"fd00::2/64\",\"interface\":1}]}",
+		0, NULL);
+	struct rtlink_address addresses[2];
+
+	(void)state;
+	assert_non_null(result);
+	/* The first is the host's end. */
+	assert_int_equal(result_find_interface(result, "eth0", NULL), 1);
+	assert_int_equal(result_find_interface(result, "eth1", NULL), -1);
+	assert_int_equal(result_find_interface(NULL, "eth0", NULL), -1);
+	assert_int_equal(result_addresses(result, "eth0", addresses, 2), 2);
+	assert_int_equal(addresses[0].family, AF_INET);
+	assert_int_equal(addresses[1].prefix, 64);
+	assert_int_equal(result_addresses(result, "eth0", addresses, 1), -EINVAL);
+	assert_int_equal(result_addresses(result, "eth1", addresses, 2), 0);
+	assert_int_equal(result_addresses(NULL, "eth0", addresses, 2), 0);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(standalone_result_holds_our_interface_only),
 	cmocka_unit_test(mtu_and_pci_come_with_version_1_1),
@@ -189,6 +212,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(every_code_of_ours_says_what_to_do),
 	cmocka_unit_test(version_document_lists_what_we_can),
 	cmocka_unit_test(a_refused_call_gives_one_document_in_the_version_asked),
+	cmocka_unit_test(addresses_of_one_interface_are_told_from_those_of_others),
 };
 
 UNIT_MAIN(tests)

@@ -109,6 +109,36 @@ static void foreign_and_future_states_are_told_apart(void **state)
 	assert_null(loaded);
 }
 
+static void link_of_soft_mode_is_part_of_it(void **state)
+{
+	_cleanup_(state_freep) struct state *saved = sample("1a2b", "0000:06:00.0"), *loaded = NULL;
+	static const char *const bad[] = { "{}", "7", "{\"rdma\":\"\",\"netdev\":\"eth0\"}",
+					   "{\"rdma\":\"a/b\",\"netdev\":\"eth0\"}",
+					   "{\"rdma\":\"rxe\",\"netdev\":\"a/b\"}" };
+	char why[128] = "";
+
+	saved->n = 0;
+	strcpy(saved->link.rdma, "rxe-1a2b-eth0");
+	strcpy(saved->link.netdev, "eth0");
+	assert_int_equal(state_save(fakefs_root(*state), saved), 0);
+	assert_int_equal(state_load(fakefs_root(*state), "1a2b", "eth0", &loaded, why, sizeof(why)), 0);
+	assert_int_equal(loaded->n, 0);
+	assert_memory_equal(&loaded->link, &saved->link, sizeof(loaded->link));
+	saved->link.rdma[0] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_free_ char *text = state_format(saved);
+		char from[] = "\"link\": null", to[128];
+		struct state *refused = NULL;
+		char changed[8192];
+		char *at = strstr(text, from);
+
+		assert_non_null(at);
+		snprintf(to, sizeof(to), "\"link\": %s", bad[i]);
+		snprintf(changed, sizeof(changed), "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
+		assert_int_equal(state_parse(changed, strlen(changed), &refused, why, sizeof(why)), -EBADMSG);
+	}
+}
+
 /* Replaces the first occurrence, and expects a refusal. */
 static void refuse_changed(const char *text, const char *from, const char *to)
 {
@@ -211,6 +241,7 @@ static void free_numbers_below_ours_are_counted(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(state_comes_back_as_it_was_saved, setup, teardown),
 	cmocka_unit_test(every_truncated_state_is_refused),
+	cmocka_unit_test_setup_teardown(link_of_soft_mode_is_part_of_it, setup, teardown),
 	cmocka_unit_test(foreign_and_future_states_are_told_apart),
 	cmocka_unit_test(impossible_values_are_refused),
 	cmocka_unit_test_setup_teardown(state_of_another_under_our_name_is_refused, setup, teardown),
