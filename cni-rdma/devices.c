@@ -134,6 +134,15 @@ static int from_prev_result(const struct request *req, struct devices *devices, 
 	return 0;
 }
 
+static void name_all(const struct podresources_devices *devices, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	(void)snprintf(buf, size, "no devices");
+	for (size_t i = 0; i < devices->n && len < size; i++)
+		len += (size_t)snprintf(buf + len, size - len, "%s%s", i ? ", " : "", devices->ids[i]);
+}
+
 /* The caller frees *ret by podresources_devices_done(). */
 static int ask_kubelet(const struct request *req, struct podresources_devices *ret, struct cni_error *error)
 {
@@ -150,8 +159,13 @@ static int ask_kubelet(const struct request *req, struct podresources_devices *r
 	r = podresources_find_pod(req->pod_resources, 0, req->pod_namespace, req->pod_name, req->resource,
 				  ret, &why);
 	if (r == -ENOTUNIQ) {
-		cni_error_set(error, CNI_ERR_TRY_AGAIN, 0, "the kubelet lists pod %s/%s more than once",
-			      req->pod_namespace, req->pod_name);
+		char ids[256];
+
+		name_all(ret, ids, sizeof(ids));
+		podresources_devices_done(ret);
+		cni_error_set(error, CNI_ERR_TRY_AGAIN, 0,
+			      "the kubelet lists pod %s/%s more than once, with %s", req->pod_namespace,
+			      req->pod_name, ids);
 		return cni_error_explain(
 			error,
 			"a pod of that name is still being deleted, and nothing tells which devices are whose; the "

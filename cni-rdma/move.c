@@ -61,6 +61,7 @@ int move_inspect(const struct move *move, const char *pci, const char *netdev_hi
 	struct rdmanl_chardev chardev;
 	struct rdmanl_device device;
 	struct rtlink link;
+	char names[256];
 	int r;
 
 	r = place_find_netdev(move->host, pci, netdev_hint, &link);
@@ -69,6 +70,12 @@ int move_inspect(const struct move *move, const char *pci, const char *netdev_hi
 	if (r == -ENODEV)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
 				     "NIC %s has no netdev in the host's namespace", pci);
+	if (r == -ENOTUNIQ) {
+		place_name_netdevs(move->host, pci, names, sizeof(names));
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
+				     "NIC %s has several netdevs, and nothing says which is meant: %s", pci,
+				     names);
+	}
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, r, "cannot tell the netdev of NIC %s", pci);
 	r = place_find_rdma(move->host, pci, link.index, &device);
@@ -85,6 +92,15 @@ int move_inspect(const struct move *move, const char *pci, const char *netdev_hi
 		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
 			      "RDMA device %s is neither of NIC %s itself nor Soft-RoCE on it", device.name,
 			      pci);
+		return -EOPNOTSUPP;
+	}
+	if (place_is_infiniband(move->host, device.name) || fault_point("infiniband") < 0) {
+		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
+			      "RDMA device %s of NIC %s is InfiniBand, and only RoCE is handled", device.name,
+			      pci);
+		cni_error_explain(
+			error, "set its port to Ethernet if the NIC can (mlxconfig LINK_TYPE_P1=2), or use "
+			       "another NIC");
 		return -EOPNOTSUPP;
 	}
 	snprintf(nic->pci, sizeof(nic->pci), "%s", pci);

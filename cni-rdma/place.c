@@ -83,26 +83,36 @@ static void collect_netdevs(int dirfd, const char *path, struct netdevs *found)
 	}
 }
 
-int place_find_netdev(const struct place *place, const char *pci, const char *hint, struct rtlink *ret)
+static int list_netdevs(const struct place *place, const char *pci, struct netdevs *ret)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
-	struct netdevs found = { .n = 0 };
 	struct dirent *entry;
 	char path[300];
-	size_t pick = 0;
 
+	ret->n = 0;
 	snprintf(path, sizeof(path), "bus/pci/devices/%s", pci);
 	dir = open_dir(place->sys_fd, path);
 	if (!dir)
 		return -ENXIO;
-	collect_netdevs(dirfd(dir), "net", &found);
+	collect_netdevs(dirfd(dir), "net", ret);
 	/* virtio puts one device of its own between the function and the netdev */
 	while ((entry = readdir(dir))) {
 		if (strncmp(entry->d_name, "virtio", 6) != 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/net", entry->d_name);
-		collect_netdevs(dirfd(dir), path, &found);
+		collect_netdevs(dirfd(dir), path, ret);
 	}
+	return 0;
+}
+
+int place_find_netdev(const struct place *place, const char *pci, const char *hint, struct rtlink *ret)
+{
+	struct netdevs found;
+	size_t pick = 0;
+	int r = list_netdevs(place, pci, &found);
+
+	if (r < 0)
+		return r;
 	if (found.n == 0)
 		return -ENODEV;
 	if (found.n > 1) {
@@ -112,6 +122,18 @@ int place_find_netdev(const struct place *place, const char *pci, const char *hi
 			return -ENOTUNIQ;
 	}
 	return rtlink_get(place->rt, found.name[pick], ret);
+}
+
+void place_name_netdevs(const struct place *place, const char *pci, char *buf, size_t size)
+{
+	struct netdevs found;
+	size_t len = 0;
+
+	buf[0] = '\0';
+	if (list_netdevs(place, pci, &found) < 0)
+		return;
+	for (size_t i = 0; i < found.n && len < size; i++)
+		len += (size_t)snprintf(buf + len, size - len, "%s%s", i ? ", " : "", found.name[i]);
 }
 
 static int hard_rdma_name(const struct place *place, const char *pci, char *buf, size_t size)
@@ -146,6 +168,15 @@ int place_find_rdma(const struct place *place, const char *pci, unsigned netdev_
 	if (hard_rdma_name(place, pci, name, sizeof(name)) == 0)
 		return rdmanl_find(place->rdma, name, ret);
 	return netdev_index ? rdmanl_find_ndev(place->rdma, netdev_index, ret) : -ENODEV;
+}
+
+bool place_is_infiniband(const struct place *place, const char *rdma)
+{
+	char path[128], layer[32];
+
+	snprintf(path, sizeof(path), "class/infiniband/%s/ports/1/link_layer", rdma);
+	return fileio_read_attr(place->sys_fd, path, layer, sizeof(layer)) > 0 &&
+	       strcmp(layer, "InfiniBand") == 0;
 }
 
 /* Only rxe has this attribute; it names the netdev under it. */

@@ -31,6 +31,9 @@ DEFINE_CLEANUP(struct place *, place_free)
  */
 int place_find_netdev(const struct place *place, const char *pci, const char *hint, struct rtlink *ret);
 
+/* All that it has, separated by commas, for a message. */
+void place_name_netdevs(const struct place *place, const char *pci, char *buf, size_t size);
+
 /* The RDMA device of a PCI function in this namespace: its own, or one that sits on its netdev (0: unknown).
  */
 int place_find_rdma(const struct place *place, const char *pci, unsigned netdev_index,
@@ -38,6 +41,9 @@ int place_find_rdma(const struct place *place, const char *pci, unsigned netdev_
 
 /* The PCI function has an RDMA device of its own (and not a soft link on its netdev) in this namespace. */
 bool place_has_hard_rdma(const struct place *place, const char *pci);
+
+/* Its first port's link layer is InfiniBand, whose netdevs the kernel makes anew at each move of the RDMA device. */
+bool place_is_infiniband(const struct place *place, const char *rdma);
 
 /* Soft-RoCE: such a device lives and dies with its netdev. */
 bool place_is_soft(const struct place *place, const char *rdma);

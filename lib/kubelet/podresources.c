@@ -61,7 +61,7 @@ int podresources_find(const V1__ListPodResourcesResponse *list, const char *name
 		      const char *resource, struct podresources_devices *ret)
 {
 	_cleanup_(podresources_devices_done) struct podresources_devices devices = { 0 };
-	const V1__PodResources *found = NULL;
+	size_t found = 0;
 	int r;
 
 	for (size_t i = 0; i < list->n_pod_resources; i++) {
@@ -69,18 +69,16 @@ int podresources_find(const V1__ListPodResourcesResponse *list, const char *name
 
 		if (strcmp(pod->namespace_, namespace) != 0 || strcmp(pod->name, name) != 0)
 			continue;
-		if (found)
-			return -ENOTUNIQ;
-		found = pod;
+		r = add_pod(&devices, pod, resource);
+		if (r < 0)
+			return r;
+		found++;
 	}
-	if (!found)
+	if (found == 0)
 		return -ENOENT;
-	r = add_pod(&devices, found, resource);
-	if (r < 0)
-		return r;
 	*ret = devices;
 	devices = (struct podresources_devices){ 0 };
-	return 0;
+	return found > 1 ? -ENOTUNIQ : 0;
 }
 
 /* --- list, blocking --------------------------------------------------------- */

@@ -23,9 +23,9 @@ void podresources_devices_done(struct podresources_devices *devices);
  * list. Pure. 0 (also for a pod that is listed and holds none: n is 0), or
  *   -ENOENT    no such pod
  *   -ENOTUNIQ  the pod is listed more than once: one of them is a namesake that is
- *              being deleted, and nothing tells which. Ask again later.
+ *              being deleted, and nothing tells which. *ret has the devices of all. Ask again later.
  *   -ENOMEM
- * On success the caller frees *ret's content by podresources_devices_done().
+ * On success, and after -ENOTUNIQ, the caller frees *ret's content by podresources_devices_done().
  */
 int podresources_find(const V1__ListPodResourcesResponse *list, const char *namespace, const char *name,
 		      const char *resource, struct podresources_devices *ret);

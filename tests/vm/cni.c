@@ -411,6 +411,7 @@ TEST(cni_says_why_not, .initial_netns = true)
 	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = "0000:7f:00.0"), 101);
 	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = "HL-1234"), 101);
 	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod), 11); /* no kubelet */
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = "infiniband"), 102);
 	CHECK_EQ(CNI(.verb = "STATUS"), 0);
 	node_check_as_before("after refusals");
 	pod_check(&pod, 0);
