@@ -185,6 +185,14 @@ class Node(Guest):
         with contextlib.suppress(GuestError):
             self.run('systemctl poweroff', timeout=30)
         wait(lambda: not self.running(), 90, 'the shutdown of the node')
+        self._boot_again()
+
+    def crash(self):
+        """The node loses its power, and boots: same disk, same cards."""
+        self.sh('sync')
+        self._boot_again()
+
+    def _boot_again(self):
         self.stop()
         os.replace(self.console_path, self.console_path + '.before-reboot')
         self.boot()

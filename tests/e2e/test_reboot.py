@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A node that goes down with pods running: what cni-rdma and the device plugin make of what it left."""
+
+import json
+import os
+
+from node import CARDS, ROOT, manifests, pod, pod_of
+
+PLUGIN = 'gaudi-device-plugin'
+TOOLS = 'gaudi-p2p/tools:dev'
+STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
+STATE = '/var/lib/cni/cni-rdma'
+
+
+def setup(node):
+    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/device-plugin.yaml'))[0]))
+    node.wait_pod(PLUGIN, 'Running')
+    node.wait_allocatable(CARDS)
+
+
+def teardown(node):
+    for name in node.sh('ls /etc/kubernetes/manifests').split():
+        node.delete_pod(name[:-len('.json')])
+
+
+def nics(node):
+    """The host's NICs with their RDMA devices and numbers, as text."""
+    return node.sh('for d in /sys/class/infiniband/*; do n=${d##*/}; u=$(grep -lx $n /sys/class/infiniband_verbs/*/ibdev); '
+                   'u=${u%/ibdev}; echo $n $(cat $d/parent) ${u##*/}; done')
+
+
+def records(node):
+    """The attachments that cni-rdma has recorded: container and the boot in which it was written."""
+    names = node.sh('ls %s' % STATE).split()
+    return [json.loads(node.read('%s/%s' % (STATE, name))) for name in names if name.endswith('.json')]
+
+
+def start_pods(node, name):
+    for i in range(CARDS):
+        node.apply_pod(pod('%s-%d' % (name, i), TOOLS, STAY, gaudis=1))
+    for i in range(CARDS):
+        node.wait_pod('%s-%d' % (name, i), 'Running')
+
+
+def delete_pods(node, name):
+    for i in range(CARDS):
+        node.delete_pod('%s-%d' % (name, i))
+
+
+def test_power_fails_under_pods(node):
+    """Power fails under two pods with NICs: after the boot nothing of them is left, and the next two have a NIC each"""
+    before = nics(node)
+    start_pods(node, 'before')
+    old = records(node)
+    assert len(old) == CARDS, old
+    node.crash()
+    assert nics(node) == before, 'the host had\n%s\nand has\n%s' % (before, nics(node))
+    node.wait_pod(PLUGIN, 'Running')
+    node.wait_allocatable(CARDS)
+    # The runtime's DEL of each, or its STATUS, which it asks for every few seconds.
+    node.wait(lambda: not records(node), 120, 'the end of the old records', 1)
+    # A kubelet that comes up before its plugins refuses pods that had devices; a controller would make others.
+    delete_pods(node, 'before')
+    start_pods(node, 'after')
+    boot = node.read('/proc/sys/kernel/random/boot_id').decode().strip()
+    now = records(node)
+    assert len(now) == CARDS and all(r['boot'] == boot for r in now), now
+    seen = set()
+    for i in range(CARDS):
+        rdma = node.exec('after-%d' % i, ['/bin/busybox', 'ls', '/sys/class/infiniband'])[1].split()
+        netdevs = node.exec('after-%d' % i, ['/bin/busybox', 'ls', '/sys/class/net'])[1].split()
+        assert len(rdma) == 1 and 'rdma0' in netdevs, (rdma, netdevs)
+        seen.update(rdma)
+    assert len(seen) == CARDS, seen
+    delete_pods(node, 'after')
+    assert nics(node) == before, 'the host had\n%s\nand has\n%s' % (before, nics(node))
+    assert not records(node), records(node)
+    for i in range(CARDS):
+        node.wait_card(i, 'free')
