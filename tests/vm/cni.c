@@ -256,46 +256,6 @@ TEST(cni_pods_write_into_each_other_at_once, .initial_netns = true, .seconds = 1
 	node_end();
 }
 
-TEST(cni_pods_in_parallel_keep_their_numbers, .initial_netns = true, .seconds = 180)
-{
-	node_begin();
-	for (int round = 0; round < 5; round++) {
-		struct call calls[NODE_NICS];
-		struct pod pods[NODE_NICS];
-		int pipes[NODE_NICS];
-		pid_t pids[NODE_NICS];
-
-		for (int i = 0; i < NODE_NICS; i++) {
-			char name[24];
-
-			snprintf(name, sizeof(name), "p%d%d", round, i);
-			pods[i] = pod_new(name);
-		}
-		for (int i = NODE_NICS; i-- > 0;) {
-			calls[i] =
-				(struct call){ .verb = "ADD", .pod = &pods[i], .device = node_nics[i].pci };
-			pids[i] = call_begin(&calls[i], &pipes[i]);
-		}
-		for (int i = 0; i < NODE_NICS; i++) {
-			call_end(&calls[i], pids[i], pipes[i]);
-			CHECK_EQ(calls[i].status, 0);
-		}
-		for (int i = 0; i < NODE_NICS; i++)
-			pod_check(&pods[i], 1u << i);
-		for (int i = NODE_NICS; i-- > 0;) {
-			calls[i].verb = "DEL";
-			pids[i] = call_begin(&calls[i], &pipes[i]);
-		}
-		for (int i = 0; i < NODE_NICS; i++) {
-			call_end(&calls[i], pids[i], pipes[i]);
-			CHECK_EQ(calls[i].status, 0);
-			pod_end(&pods[i]);
-		}
-		node_check_as_before("after a round");
-	}
-	node_end();
-}
-
 TEST(cni_free_lower_number_is_not_taken, .initial_netns = true)
 {
 	struct pod pod;

@@ -206,6 +206,15 @@ static void clear_state(void)
 	}
 }
 
+int node_state_files(void)
+{
+	int n = 0;
+
+	for (char **name = names_in(NODE_STATE_DIR); *name; name++)
+		n += strstr(*name, ".json") != NULL;
+	return n;
+}
+
 static void begin(const char *mode)
 {
 	size_t n = 0;
@@ -366,7 +375,7 @@ static void exec_plugin(const struct call *call, int out)
 
 	snprintf(
 		config, sizeof(config),
-		"{\"cniVersion\":\"1.1.0\",\"name\":\"rdma\",\"type\":\"cni-rdma\",\"lockTimeout\":60,\"pairs\":\"%s\",%s"
+		"{\"cniVersion\":\"1.1.0\",\"name\":\"rdma\",\"type\":\"cni-rdma\",\"lockTimeout\":300,\"pairs\":\"%s\",%s"
 		"\"stateDir\":\"" NODE_STATE_DIR "\"%s%s%s%s%s}",
 		call->pairs ? call->pairs : "/run/no-pairs", call->extra ? call->extra : "",
 		call->device ? ",\"runtimeConfig\":{\"deviceID\":\"" : "", call->device ? call->device : "",

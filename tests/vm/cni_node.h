@@ -42,6 +42,9 @@ void node_snapshot(char *text, size_t size);
 void node_remember(void);
 void node_check_as_before(const char *when);
 
+/* How many attachments are on record. */
+int node_state_files(void);
+
 /* Runs a program of the guest and returns its exit status; words separated by blanks. */
 int node_run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
