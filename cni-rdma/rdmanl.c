@@ -60,6 +60,15 @@ int rdmanl_is_shared(struct nlchan *chan, bool *ret_shared)
 	return 0;
 }
 
+int rdmanl_set_exclusive(struct nlchan *chan)
+{
+	_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RDMA_NLDEV_CMD_SYS_SET, 0);
+
+	if (!msg || nla_put_u8(msg, RDMA_NLDEV_SYS_ATTR_NETNS_MODE, 0) < 0)
+		return -ENOMEM;
+	return nlchan_talk(chan, msg, NULL, NULL);
+}
+
 struct device_list {
 	struct rdmanl_device *devices;
 	size_t n, size;

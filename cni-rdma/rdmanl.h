@@ -37,6 +37,9 @@ struct rdmanl_chardev {
 /* True: every namespace sees every device, so that moving one means nothing. */
 int rdmanl_is_shared(struct nlchan *chan, bool *ret_shared);
 
+/* Ends that. -EBUSY: a network namespace besides the first exists. */
+int rdmanl_set_exclusive(struct nlchan *chan);
+
 /* All devices of the namespace, in the kernel's order. The caller frees *ret, which is NULL when there are
  * none. */
 int rdmanl_list(struct nlchan *chan, struct rdmanl_device **ret, size_t *ret_n);

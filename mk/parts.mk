@@ -4,11 +4,12 @@
 #   base   below everything            grpc     frames, streams, sockets
 #   sysfs  devices, topology, pairs    kubelet  the kubelet's APIs, both sides
 #   p2p    what a pod links            device-plugin, cni-rdma: the programs
+#   cni-install  puts cni-rdma onto a node
 #
 # DIR: its folder. USES: other parts, in link order. LIBS: foreign libraries.
 # GEN: .proto files below lib/ without their ending.
 
-PARTS := base sysfs grpc kubelet p2p device-plugin cni-rdma p2p-copy
+PARTS := base sysfs grpc kubelet p2p device-plugin cni-rdma cni-install p2p-copy
 
 DIR_base := lib/base
 USES_base :=
@@ -41,11 +42,16 @@ USES_cni-rdma := kubelet grpc sysfs base
 LIBS_cni-rdma := -lnl-route-3 -lnl-3 -lm
 override CPPFLAGS += -isystem /usr/include/libnl3
 
+DIR_cni-install := cni-rdma/install
+USES_cni-install := cni-rdma sysfs base
+LIBS_cni-install :=
+
 DIR_p2p-copy := deploy/examples/p2p-copy
 USES_p2p-copy := p2p base
 LIBS_p2p-copy :=
 
-PROGRAMS := gaudi-device-plugin cni-rdma p2p-copy
+PROGRAMS := gaudi-device-plugin cni-rdma cni-rdma-install p2p-copy
 PART_gaudi-device-plugin := device-plugin
 PART_cni-rdma := cni-rdma
+PART_cni-rdma-install := cni-install
 PART_p2p-copy := p2p-copy
