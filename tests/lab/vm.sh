@@ -26,7 +26,7 @@ cmd_vm() {
 	fi
 	mapfile -t modules < <(find "$LAB_ROOT/build/driver/$kernel" "$LAB_ROOT/build/vm-modules/$kernel" "$soft_roce" -name '*.ko')
 	stage "cni-rdma that can be told to fail" in_buildroot make -j2 STATIC=1 O=build/lab/faults CPPFLAGS=-DCNI_RDMA_FAULTS \
-		build/lab/faults/cni-rdma || die "cni-rdma does not compile: the compiler's words are above"
+		build/lab/faults/cni-rdma build/lab/faults/cni-rdma-install || die "cni-rdma does not compile: the compiler's words are above"
 	stage "test guest" in_buildroot "$LAB_ROOT/tests/vm/build.py" "$out" "$kernel" "$config" "$directory" "${modules[@]}" ||
 		die "the test guest could not be built: the reason is above"
 	accel=${LAB_VM_ACCEL:-$("$LAB_DIR/guest.py" "$LAB_CACHE" "$(buildroot_path)" "$(newest_kernel)")} || die "the probe for KVM failed"

@@ -6,6 +6,9 @@
  * vm-modules: virtio_net dummy rdma_rxe ib_uverbs
  * vm-libs: -libverbs
  * vm-files: build/lab/faults/cni-rdma:/opt/cni/bin/cni-rdma build/soft-roce/guest:/
+ * vm-files: build/lab/faults/cni-rdma-install:/usr/bin/cni-rdma-install
+ * vm-files: deploy/host/cni-rdma.json:/opt/cni/bin/cni-rdma.json
+ * vm-files: deploy/host/etc/modprobe.d/gaudi-p2p.conf:/opt/cni/bin/gaudi-p2p.conf
  * vm-files: /usr/bin/ip:/usr/bin/ip /usr/bin/rdma:/usr/bin/rdma
  */
 #include <fcntl.h>
