@@ -46,6 +46,11 @@ images_make() {
 	install -m 755 "$static/gaudi-device-plugin" "$tree/plugin/gaudi-device-plugin" &&
 		image device-plugin --tree "$tree/plugin" -- /gaudi-device-plugin || return 1
 
+	# As deploy/images/cni-rdma.Dockerfile has it.
+	install -D -m 755 -t "$tree/cni" "$static/cni-rdma" "$static/cni-rdma-install" &&
+		cp "$LAB_ROOT/deploy/host/cni-rdma.json" "$LAB_ROOT/deploy/host/etc/modprobe.d/gaudi-p2p.conf" "$tree/cni/" &&
+		image cni-rdma --tree "$tree/cni" -- /cni-rdma-install || return 1
+
 	mkdir -p "$tree/tools/bin" &&
 		install -m 755 "$(buildroot_path)/bin/busybox" "$tree/tools/bin/busybox" &&
 		ln -s busybox "$tree/tools/bin/sh" &&
