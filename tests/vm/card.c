@@ -147,7 +147,7 @@ void card_decode(unsigned int card, bool on)
 }
 
 /* --- an opener -------------------------------------------------------------- */
-int card_open_path(const char *path, int flags)
+static int card_open_path(const char *path, int flags)
 {
 	double end = vm_now() + 10;
 	int fd;

@@ -32,9 +32,8 @@ int card_reset(unsigned int card);
 void card_decode(unsigned int card, bool on);
 
 /* --- an opener: 0, a value, or -errno; nothing fails the test by itself --- */
+/* Waits a while for the card and its node to appear; -ENODEV when they do not. */
 int card_open(unsigned int card, int flags);
-/* The same by the path of its node, waiting a while for it to appear; -ENODEV when it does not. */
-int card_open_path(const char *path, int flags);
 int card_open_control(unsigned int card);
 int card_info(int fd, uint32_t op, void *answer, uint32_t size);
 int card_alloc(int fd, uint64_t size, uint32_t flags, uint64_t *ret_handle);

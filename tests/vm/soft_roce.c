@@ -36,15 +36,12 @@
 #define BUFFER_SIZE (2 * MIB)
 #define LENGTH (BUFFER_SIZE - 3 * OFFSET)
 
-struct side side_a = { .netns = "a", .rdma = "rxe_a", .accel = "/dev/accel/accel0" };
-struct side side_b = { .netns = "b", .rdma = "rxe_b", .accel = "/dev/accel/accel1" };
+struct side side_a = { .netns = "a", .rdma = "rxe_a", .card = 0 };
+struct side side_b = { .netns = "b", .rdma = "rxe_b", .card = 1 };
 
 static bool card_is(const struct side *s, const char *state)
 {
-	char path[128], text[64];
-
-	snprintf(path, sizeof(path), "/sys/class/accel/%s/device/state", strrchr(s->accel, '/') + 1);
-	return vm_read(path, text, sizeof(text)) >= 0 && !strcmp(text, state);
+	return card_state_is(s->card, state);
 }
 
 /* Attachments of an RDMA device, as the kernel lists them. */
@@ -632,12 +629,6 @@ static void make_traffic(struct region *a, struct region *b)
 	traffic_begin(a, b, IBV_WR_RDMA_WRITE);
 }
 
-/* Which card A has. */
-static unsigned int card_of_a(void)
-{
-	return card_index(0) == 0 ? 0 : 1;
-}
-
 static void check_card_is_clean(unsigned int card)
 {
 	WAIT_FOR(card_state_is(card, "free"), 30);
@@ -646,7 +637,7 @@ static void check_card_is_clean(unsigned int card)
 
 EACH_EVENT(soft_roce_traffic, "emulated=1", .seconds = 90, .initial_netns = true)
 {
-	unsigned int card = card_of_a();
+	unsigned int card = side_a.card;
 	struct region a, b;
 
 	begin(true);
@@ -666,7 +657,7 @@ EACH_EVENT(soft_roce_traffic, "emulated=1", .seconds = 90, .initial_netns = true
 EACH_EVENT_IN_TIME(soft_roce_traffic_that_holds, "emulated=1 nonrevocable=hold", .seconds = 90,
 		   .initial_netns = true)
 {
-	unsigned int card = card_of_a();
+	unsigned int card = side_a.card;
 	struct region a, b;
 
 	begin(false);
@@ -699,7 +690,7 @@ static void regions_begin(struct region *a, struct region *b)
 TEST(soft_roce_pulled_nic_lets_the_card_go, .driver = "emulated=1 nonrevocable=hold", .seconds = 180,
      .initial_netns = true)
 {
-	unsigned int card = card_of_a();
+	unsigned int card = side_a.card;
 	struct region a, b;
 
 	regions_begin(&a, &b);

@@ -48,7 +48,7 @@ typedef long side_fn(struct world *w, const long *a, long *ret);
 struct side {
 	const char *netns;
 	const char *rdma;
-	const char *accel;
+	unsigned int card; /* as card.h counts them: its node may be any */
 	pid_t pid;
 	int fd;
 	long ret[4];	       /* of the last call */

@@ -26,7 +26,7 @@ long do_card_open(struct world *w, const long *a, long *ret)
 	(void)a;
 	(void)ret;
 	/* A port that can be pulled may show its card only a while after boot. */
-	w->card = card_open_path(this_side->accel, 0);
+	w->card = card_open(this_side->card, 0);
 	return w->card < 0 ? w->card : 0;
 }
 
