@@ -129,9 +129,13 @@ images: host ## Container images as docker-archive files, into build/images/
 	$(Q)$(LAB) images
 
 # Part of tests/fuzz/libfuzzer, which calls this with clang, the sanitizers and a build folder of its own.
-FUZZ_USES := device-plugin $(USES_device-plugin)
-$(O)/fuzz/%: $(O)/obj/tests/fuzz/fuzz_%.o $(FUZZ_USES:%=$(O)/lib%.a)
-	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(foreach p,$(FUZZ_USES),$(LIBS_$(p)))
+define fuzzer # name, part whose code it tries
+$(O)/fuzz/$(1): $(O)/obj/tests/fuzz/fuzz_$(1).o $(patsubst %,$(O)/lib%.a,$(2) $(USES_$(2)))
+	$$(Q)mkdir -p $$(@D) && $$(CC) $$(LDFLAGS) -fsanitize=fuzzer -o $$@ $$^ $(foreach p,$(2) $(USES_$(2)),$(LIBS_$(p)))
+endef
+$(eval $(call fuzzer,grpc,device-plugin))
+$(eval $(call fuzzer,sysfs,device-plugin))
+$(eval $(call fuzzer,cni,cni-rdma))
 $(O)/fuzz/sysfs: $(O)/obj/tests/fuzz/fuzz_tree.o
 $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/fuzz/fuzz_*.c)): | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
 
