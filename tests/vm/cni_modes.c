@@ -118,6 +118,8 @@ TEST(cni_soft_link_goes_with_its_pod, .initial_netns = true)
 	WAIT_FOR(access("/sys/class/infiniband_verbs/uverbs2", F_OK) < 0, 20);
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .extra = SOFT), 0);
 	CHECK_EQ(access(NODE_STATE_DIR "/w3-eth0.json", F_OK), -1);
+	/* The kernel takes the link apart in its own time: its uverbs go first, and while it moves to the host. */
+	WAIT_FOR(access("/sys/class/infiniband/rxe-w3-eth0", F_OK) < 0, 20);
 	node_check_as_before("after DEL");
 	node_end();
 }
