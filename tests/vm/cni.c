@@ -3,12 +3,13 @@
  * cni-rdma against a real kernel: NICs go into pods and come back as they
  * were, whatever goes wrong in between. The plugin is the static one, in a build that can be told to fail.
  *
- * vm-modules: virtio_net dummy rdma_rxe ib_uverbs
- * vm-libs: -libverbs
+ * vm-modules: virtio_net dummy veth rdma_rxe ib_uverbs
+ * vm-libs: -libverbs -ljansson
  * vm-files: build/lab/faults/cni-rdma:/opt/cni/bin/cni-rdma build/soft-roce/guest:/
  * vm-files: build/lab/faults/cni-rdma-install:/usr/bin/cni-rdma-install
  * vm-files: deploy/host/cni-rdma.json:/opt/cni/bin/cni-rdma.json
  * vm-files: deploy/host/etc/modprobe.d/gaudi-p2p.conf:/opt/cni/bin/gaudi-p2p.conf
+ * vm-files: build/lab/static/cni-rdma:/srv/empty/opt/cni/bin/cni-rdma build/lab/cni-tools:/opt/cni/bin
  * vm-files: /usr/bin/ip:/usr/bin/ip /usr/bin/rdma:/usr/bin/rdma
  */
 #include <fcntl.h>

@@ -63,8 +63,7 @@ static int compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* The names in a folder, sorted; the last is NULL. Never freed: a test is a short-lived process. */
-static char **names_in(const char *path)
+char **node_names_in(const char *path)
 {
 	char **names = calloc(256, sizeof(*names));
 	DIR *dir = opendir(path);
@@ -94,7 +93,7 @@ static void add(char *text, size_t size, const char *format, ...)
 /* infiniband_verbs shows every device of the node; the name is enough as long as names are unique here. */
 static int uverbs_of(const char *rdma)
 {
-	char **names = names_in("/sys/class/infiniband_verbs"), text[64];
+	char **names = node_names_in("/sys/class/infiniband_verbs"), text[64];
 
 	for (; *names; names++) {
 		if (read_attr(text, sizeof(text), "/sys/class/infiniband_verbs/%s/ibdev", *names) &&
@@ -140,7 +139,7 @@ static void snapshot(char *text, size_t size, bool with_gid)
 	char attr[64], mtu[16], parent[64];
 
 	text[0] = '\0';
-	for (char **name = names_in("/sys/class/net"); *name; name++) {
+	for (char **name = node_names_in("/sys/class/net"); *name; name++) {
 		if (strcmp(*name, "lo") == 0 ||
 		    !read_attr(attr, sizeof(attr), "/sys/class/net/%s/flags", *name) ||
 		    !read_attr(mtu, sizeof(mtu), "/sys/class/net/%s/mtu", *name))
@@ -148,7 +147,7 @@ static void snapshot(char *text, size_t size, bool with_gid)
 		add(text, size, "netdev %s %s %s mtu %s\n", *name, strtoul(attr, NULL, 0) & 1 ? "up" : "down",
 		    pci_of(*name), mtu);
 	}
-	for (char **name = names_in("/sys/class/infiniband"); *name; name++) {
+	for (char **name = node_names_in("/sys/class/infiniband"); *name; name++) {
 		if (!read_attr(parent, sizeof(parent), "/sys/class/infiniband/%s/parent", *name))
 			strcpy(parent, "-");
 		add(text, size, "rdma %s on %s uverbs%d%s\n", *name, parent, uverbs_of(*name),
@@ -188,9 +187,9 @@ static void set_mode(const char *mode)
 /* Links that are left, and netdevs that a dead namespace returned under other names. */
 static void clear_links(void)
 {
-	for (char **name = names_in("/sys/class/infiniband"); *name; name++)
+	for (char **name = node_names_in("/sys/class/infiniband"); *name; name++)
 		CHECK_EQ(node_run("rdma link del %s", *name), 0);
-	for (char **name = names_in("/sys/class/net"); *name; name++) {
+	for (char **name = node_names_in("/sys/class/net"); *name; name++) {
 		if (strncmp(*name, "cnifill", 7) == 0 || strncmp(*name, "dummy", 5) == 0)
 			node_run("ip link del %s", *name);
 	}
@@ -200,7 +199,7 @@ static void clear_state(void)
 {
 	char path[512];
 
-	for (char **name = names_in(NODE_STATE_DIR); *name; name++) {
+	for (char **name = node_names_in(NODE_STATE_DIR); *name; name++) {
 		snprintf(path, sizeof(path), NODE_STATE_DIR "/%s", *name);
 		unlink(path);
 	}
@@ -210,7 +209,7 @@ int node_state_files(void)
 {
 	int n = 0;
 
-	for (char **name = names_in(NODE_STATE_DIR); *name; name++)
+	for (char **name = node_names_in(NODE_STATE_DIR); *name; name++)
 		n += strstr(*name, ".json") != NULL;
 	return n;
 }
@@ -223,7 +222,7 @@ static void begin(const char *mode)
 	clear_links();
 	clear_state();
 	set_mode(mode);
-	for (char **name = names_in("/sys/class/net"); *name; name++) {
+	for (char **name = node_names_in("/sys/class/net"); *name; name++) {
 		struct node_nic *nic = &node_nics[n];
 
 		if (!pci_of(*name)[0])
@@ -343,9 +342,15 @@ void pod_snapshot(const struct pod *pod, char *text, size_t size)
 
 void pod_check(const struct pod *pod, unsigned int mask)
 {
+	pod_check_beside(pod, mask, "");
+}
+
+void pod_check_beside(const struct pod *pod, unsigned int mask, const char *others)
+{
 	char expected[NODE_TEXT] = "", rdma[NODE_TEXT] = "", now[NODE_TEXT];
 	int n = 0;
 
+	add(expected, sizeof(expected), "%s", others);
 	for (int i = 0; i < NODE_NICS; i++) {
 		const struct node_nic *nic = &node_nics[i];
 
@@ -392,6 +397,8 @@ static void exec_plugin(const struct call *call, int out)
 	put_env("CNI_PATH", "/opt/cni/bin");
 	put_env("CNI_ARGS", "K8S_POD_NAMESPACE=test;K8S_POD_NAME=pod");
 	put_env("CNI_RDMA_FAULT", call->fault);
+	if (call->root && (chroot(call->root) || chdir("/")))
+		_exit(126);
 	execl(PLUGIN, PLUGIN, NULL);
 	_exit(127);
 }
@@ -422,7 +429,7 @@ void call_end(struct call *call, pid_t pid, int pipe)
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	call->seconds = vm_now() - call->seconds;
 	call->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	CHECK_MSG(call->status != 127, "there is no " PLUGIN);
+	CHECK_MSG(call->status != 126 && call->status != 127, "cannot start " PLUGIN);
 	code = strstr(call->answer, "\"code\":");
 	call->code = code ? atoi(code + strlen("\"code\":")) : 0;
 	/* A failure is an exit status and a document, or neither. */

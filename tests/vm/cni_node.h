@@ -42,6 +42,9 @@ void node_snapshot(char *text, size_t size);
 void node_remember(void);
 void node_check_as_before(const char *when);
 
+/* The names in a folder, sorted; the last is NULL. Never freed: a test is a short-lived process. */
+char **node_names_in(const char *path);
+
 /* How many attachments are on record. */
 int node_state_files(void);
 
@@ -66,6 +69,8 @@ void pod_snapshot(const struct pod *pod, char *text, size_t size);
 
 /* Fails the test unless the pod has exactly the NICs of that bit mask, named rdma0 on, each under its number. */
 void pod_check(const struct pod *pod, unsigned int mask);
+/* The same beside other interfaces, as pod_snapshot() shows them. */
+void pod_check_beside(const struct pod *pod, unsigned int mask, const char *others);
 
 /* --- the plugin ------------------------------------------------------------ */
 struct call {
@@ -76,6 +81,7 @@ struct call {
 	const char *pairs;  /* path of the pairing file, or NULL */
 	const char *extra;  /* more keys of the configuration, ending with a comma, or NULL */
 	const char *prev;   /* prevResult, or NULL */
+	const char *root;   /* its root folder, or NULL */
 	int code;	    /* error code in the answer; 0: none */
 	int status;	    /* exit status; 128 + n: signal n */
 	double seconds;
