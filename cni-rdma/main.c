@@ -3,11 +3,36 @@
  */
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/fileio.h"
 #include "base/log.h"
 #include "verbs.h"
+
+/*
+ * The end of a call that has no memory to say anything better. What is half done is on record, and the
+ * next ADD or DEL puts it right, as after any other sudden death.
+ */
+static void __attribute__((noreturn)) end_without_memory(void)
+{
+	static const char document[] =
+		"{\"cniVersion\":\"1.0.0\",\"code\":11,\"msg\":\"cni-rdma: out of memory\",\"details\":\"nothing to do: the "
+		"kubelet tries again by itself; if it lasts, the node or the runtime's memory limit is too small\"}\n";
+
+	(void)fileio_write_all(STDOUT_FILENO, document, sizeof(document) - 1);
+	_exit(EXIT_FAILURE);
+}
+
+/* For jansson, whose scanner goes on without the bytes that it had no room for: half a name is another name. */
+static void *allocate_or_end(size_t size)
+{
+	void *memory = malloc(size);
+
+	if (!memory)
+		end_without_memory();
+	return memory;
+}
 
 /* Reads to the end; -EFBIG when there is more than a configuration can be. */
 static int read_input(char **ret, size_t *ret_len)
@@ -48,7 +73,9 @@ static int print(const json_t *document)
 	_cleanup_free_ char *text = json_dumps(document, JSON_COMPACT);
 	int r;
 
-	r = text ? fileio_write_all(STDOUT_FILENO, text, strlen(text)) : -ENOMEM;
+	if (!text)
+		end_without_memory();
+	r = fileio_write_all(STDOUT_FILENO, text, strlen(text));
 	return r < 0 ? r : fileio_write_all(STDOUT_FILENO, "\n", 1);
 }
 
@@ -67,6 +94,7 @@ int main(void)
 	size_t len = 0;
 	int r;
 
+	json_set_alloc_funcs(allocate_or_end, free);
 	log_init("cni-rdma", LOG_LEVEL_INFO, LOG_TEXT);
 	signal(SIGPIPE, SIG_IGN); /* a caller that went away must not stop a move halfway */
 	r = read_input(&input, &len);
@@ -78,6 +106,8 @@ int main(void)
 	} else {
 		r = verbs_run(&env, input, len, &document);
 	}
+	if (r < 0 && !document)
+		end_without_memory();
 	if (document && print(document) < 0)
 		log_error("cannot write to standard output");
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

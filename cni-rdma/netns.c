@@ -15,6 +15,8 @@
 #include "base/fileio.h"
 #include "netns.h"
 
+#define STACK_BYTES (256 * 1024)
+
 static int open_checked(int dirfd, const char *path, int *ret_fd)
 {
 	_cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -109,10 +111,18 @@ static void *call_thread(void *data)
 int netns_call(int netns_fd, int (*fn)(void *arg), void *arg)
 {
 	struct call call = { .netns_fd = netns_fd, .fn = fn, .arg = arg };
+	pthread_attr_t attr;
 	pthread_t thread;
 	int r;
 
-	r = pthread_create(&thread, NULL, call_thread, &call);
+	r = pthread_attr_init(&attr);
+	if (r > 0)
+		return -r;
+	/* The default of 8 MiB is more than a runtime with a limit may have left. */
+	r = pthread_attr_setstacksize(&attr, STACK_BYTES);
+	if (r == 0)
+		r = pthread_create(&thread, &attr, call_thread, &call);
+	(void)pthread_attr_destroy(&attr);
 	if (r > 0)
 		return -r;
 	r = pthread_join(thread, NULL);

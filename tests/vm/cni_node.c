@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -399,6 +401,8 @@ static void exec_plugin(const struct call *call, int out)
 	put_env("CNI_RDMA_FAULT", call->fault);
 	if (call->root && (chroot(call->root) || chdir("/")))
 		_exit(126);
+	if (call->memory)
+		setrlimit(RLIMIT_AS, &(struct rlimit){ .rlim_cur = call->memory, .rlim_max = call->memory });
 	execl(PLUGIN, PLUGIN, NULL);
 	_exit(127);
 }
@@ -429,6 +433,9 @@ void call_end(struct call *call, pid_t pid, int pipe)
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	call->seconds = vm_now() - call->seconds;
 	call->status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	/* The C library itself ends with 127 when it has too little memory to begin. */
+	if (call->memory && call->status == 127)
+		call->status = 128 + SIGKILL;
 	CHECK_MSG(call->status != 126 && call->status != 127, "cannot start " PLUGIN);
 	code = strstr(call->answer, "\"code\":");
 	call->code = code ? atoi(code + strlen("\"code\":")) : 0;

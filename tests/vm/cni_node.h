@@ -81,6 +81,7 @@ struct call {
 	const char *pairs;  /* path of the pairing file, or NULL */
 	const char *extra;  /* more keys of the configuration, ending with a comma, or NULL */
 	const char *prev;   /* prevResult, or NULL */
+	size_t memory;	    /* bytes of address space that it may have; 0: no limit */
 	const char *root;   /* its root folder, or NULL */
 	int code;	    /* error code in the answer; 0: none */
 	int status;	    /* exit status; 128 + n: signal n */
