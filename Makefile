@@ -142,7 +142,7 @@ $(patsubst %.c,$(O)/obj/%.o,$(wildcard tests/fuzz/fuzz_*.c)): | $(GEN_kubelet:%=
 fuzz: host ## Random bytes against our parsers, random calls against a debug kernel (P=part, S=seconds, SEED=n replays)
 	$(Q)S=$(S) SEED=$(SEED) tests/fuzz/run $(P)
 
-bench: host ## Ours beside a peer in the same run (P=driver, P=device-plugin; P=driver COUNT=1: instructions, not time)
+bench: host ## Ours beside a peer in the same run (P=driver, P=device-plugin, P=cni; COUNT=1 with driver and cni: instructions, not time)
 	$(Q)COUNT=$(COUNT) tests/bench/run $(P)
 
 lint: host ## Format, shellcheck, SPDX lines, sizes; for kernel code checkpatch, sparse and W=1

@@ -6,8 +6,6 @@
 #include "driver.h"
 #include "vm.h"
 
-#define ROUNDS_MAX 31
-
 static bool is_bench(void)
 {
 	const char *value = getenv("BENCH");
@@ -17,7 +15,7 @@ static bool is_bench(void)
 
 unsigned int bench_rounds(void)
 {
-	return is_bench() ? ROUNDS_MAX : 3;
+	return is_bench() ? BENCH_ROUNDS_MAX : 3;
 }
 
 unsigned int bench_iterations(unsigned int many)
@@ -40,7 +38,7 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static double median(double *value, unsigned int n)
+double bench_median(double *value, unsigned int n)
 {
 	qsort(value, n, sizeof(*value), compare);
 	return value[n / 2];
@@ -49,16 +47,17 @@ static double median(double *value, unsigned int n)
 /* Ratio: how many times the peer's cost ours is, so that up to 1 is good for every unit. */
 void bench_result(const char *name, double value, const char *unit, const char *peer, double peer_value)
 {
-	double ratio = strcmp(unit, "ns") ? peer_value / value : value / peer_value;
+	double ratio = strchr(unit, '/') ? peer_value / value : value / peer_value;
 
-	vm_note("bench: {\"name\": \"driver/%s\", \"value\": %.6g, \"unit\": \"%s\", \"peer\": \"%s\", "
+	vm_note("bench: {\"name\": \"%s\", \"value\": %.6g, \"unit\": \"%s\", \"peer\": \"%s\", "
 		"\"peer_value\": %.6g, \"ratio\": %.3f}",
 		name, value, unit, peer, peer_value, ratio);
 }
 
 double bench_run(const struct bench *bench)
 {
-	double ours[ROUNDS_MAX], theirs[ROUNDS_MAX], middle;
+	double ours[BENCH_ROUNDS_MAX], theirs[BENCH_ROUNDS_MAX], middle;
+	char name[64];
 	unsigned int i, n = bench_rounds();
 
 	/* The first time of everything is of no interest. */
@@ -71,7 +70,8 @@ double bench_run(const struct bench *bench)
 		if (!(i & 1))
 			theirs[i] = bench->theirs(bench->context);
 	}
-	middle = median(ours, n);
-	bench_result(bench->name, middle, bench->unit, bench->peer, median(theirs, n));
+	middle = bench_median(ours, n);
+	snprintf(name, sizeof(name), "driver/%s", bench->name);
+	bench_result(name, middle, bench->unit, bench->peer, bench_median(theirs, n));
 	return middle;
 }

@@ -22,12 +22,16 @@ struct bench {
 	void *context;
 };
 
+#define BENCH_ROUNDS_MAX 31
+
 /* Rounds, and iterations inside one: few when only its working is tested, many with BENCH=1. */
 unsigned int bench_rounds(void);
 unsigned int bench_iterations(unsigned int many);
 /* Measures and prints; fails nothing. Returns the median of ours. */
 double bench_run(const struct bench *bench);
-/* A result that was found otherwise. */
+/* Sorts the values. */
+double bench_median(double *value, unsigned int n);
+/* A result that was found otherwise; the name with that of its part. Of a unit with a '/' much is good, of others little. */
 void bench_result(const char *name, double value, const char *unit, const char *peer, double peer_value);
 uint64_t bench_now(void); /* ns, monotonic */
 

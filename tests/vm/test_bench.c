@@ -469,6 +469,6 @@ TEST(benchmarks_run_beside_their_peers, .seconds = 120, .long_seconds = 3600)
 	bench_scrub();
 	few = bench_alloc(100);
 	many = bench_alloc(whole ? LIVE_MAX : 500);
-	bench_result("alloc_free_many_live", many, "ns", "100 live", few);
+	bench_result("driver/alloc_free_many_live", many, "ns", "100 live", few);
 	clean_up();
 }
