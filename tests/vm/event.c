@@ -87,6 +87,8 @@ static void rip_out(unsigned int card)
 
 static void plug(unsigned int card)
 {
+	/* In the middle of a removal the kernel finds the new card, and takes the button that QEMU presses for it for "off". */
+	WAIT_FOR(slots_are_quiet(), 60);
 	host_card_add(card);
 	WAIT_FOR(card_is_there(card), 60);
 }

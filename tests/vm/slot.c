@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "vm.h"
@@ -82,4 +83,28 @@ void slot_remove(unsigned int slot)
 	snprintf(path, sizeof(path), "/sys/bus/pci/slots/%u/power", slot);
 	CHECK_EQ(vm_write(path, "0"), 0);
 	slot_rip_out(slot);
+}
+
+/* A thread that waits for its interrupt sleeps so that signals wake it; all its other waits are of the other kind. */
+bool slots_are_quiet(void)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	char path[300], stat[512];
+	bool quiet = true;
+
+	CHECK(dir);
+	while ((entry = readdir(dir))) {
+		const char *name;
+
+		snprintf(path, sizeof(path), "/proc/%s/stat", entry->d_name);
+		if (entry->d_name[0] < '0' || entry->d_name[0] > '9' ||
+		    vm_read(path, stat, sizeof(stat)) <= 0)
+			continue;
+		name = strstr(stat, "-pciehp) ");
+		if (name && name[strlen("-pciehp) ")] != 'S')
+			quiet = false;
+	}
+	closedir(dir);
+	return quiet;
 }

@@ -3,6 +3,8 @@
 #ifndef VM_SLOT_H
 #define VM_SLOT_H
 
+#include <stdbool.h>
+
 /* What machine.py puts into a slot of this number. */
 enum {
 	SLOT_NIC = 0x0e,  /* + number of the NIC */
@@ -18,5 +20,8 @@ void slot_remove(unsigned int slot);
  * afterwards.
  */
 void slot_rip_out(unsigned int slot);
+
+/* pciehp has nothing to do: what happened to any slot is dealt with. */
+bool slots_are_quiet(void);
 
 #endif
