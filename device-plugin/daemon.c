@@ -95,19 +95,20 @@ static void save_pairs(struct daemon *daemon)
 static void update_links(struct daemon *daemon)
 {
 	char what[OPTIONS_PATH_MAX + 128];
-	int r = 0;
+	int r = -ENOENT;
 
-	if (daemon->links.dir_fd < 0)
-		r = links_open(&daemon->links, daemon->options->dev_dir);
-	if (r == 0)
-		r = links_update(&daemon->links, &daemon->core);
+	/* Somebody may have removed the directory that was opened: it is made anew. */
+	for (unsigned tries = 0; r == -ENOENT && tries < 2; tries++) {
+		r = daemon->links.dir_fd < 0 ? links_open(&daemon->links, daemon->options->dev_dir) : 0;
+		if (r == 0)
+			r = links_update(&daemon->links, &daemon->core);
+		if (r == -ENOENT)
+			links_done(&daemon->links);
+	}
 	(void)snprintf(what, sizeof(what),
 		       "%s/gaudi/by-id: cannot keep stable links, containers get plain device nodes",
 		       daemon->options->dev_dir);
 	say_change(&daemon->links_error, r, what);
-	/* Somebody may have removed the directory under us; the next round makes it anew. */
-	if (r == -ENOENT)
-		links_done(&daemon->links);
 }
 
 static void update_cdi(struct daemon *daemon)
@@ -244,21 +245,6 @@ static void on_pods(void *data)
 	publish(data);
 }
 
-static bool has_links(const char *id, void *data)
-{
-	const struct daemon *daemon = data;
-	const struct device *device = core_find(&daemon->core, id);
-	const struct core_nic *nic = core_find_nic(&daemon->core, id);
-	struct node nodes[NODES_MAX];
-	size_t n = 0;
-
-	if (device)
-		n = nodes_of_gaudi(&daemon->core, device->gaudi, nodes);
-	else if (nic)
-		n = nodes_of_nic(&daemon->core, &nic->name, nodes);
-	return n > 0 && links_has(&daemon->links, id, &nodes[0]);
-}
-
 /* --- the kubelet's directories ---------------------------------------------- */
 
 static void check_registrars(struct daemon *daemon)
@@ -367,8 +353,7 @@ static void init_services(struct daemon *daemon)
 	daemon->gaudi = common;
 	daemon->gaudi.kind = SERVICE_GAUDI;
 	daemon->gaudi.grant = (struct grant_options){
-		.has_links = has_links,
-		.data = daemon,
+		.links = &daemon->links,
 		.cdi = daemon->options->inject == INJECT_DEVICES ? NULL : &daemon->gaudi_cdi,
 		.both = daemon->options->inject == INJECT_BOTH,
 	};

@@ -77,7 +77,7 @@ static int add_cdi(struct grant *grant, char *name)
 static int add_device(struct grant *grant, const struct core *core, const struct grant_options *options,
 		      const char *id, const struct node *nodes, size_t n)
 {
-	bool linked = !options || !options->has_links || options->has_links(id, options->data);
+	bool linked = !options || !options->links || options->links->is_true;
 	bool named = options && options->cdi && cdi_has(options->cdi, core, id);
 	int r = named ? add_cdi(grant, cdi_name(options->cdi, core, id)) : 0;
 

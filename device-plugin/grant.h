@@ -16,6 +16,8 @@
 #include "cdi.h"
 #include "core.h"
 
+struct links;
+
 struct grant_node {
 	char *host_path;
 	char *container_path;
@@ -40,11 +42,12 @@ void grant_done(struct grant *grant);
 
 struct grant_options {
 	/*
-	 * Whether the stable links of a device are in place. Without them the
-	 * host paths are the plain nodes. NULL: they are.
+	 * The stable links. As long as they are not in place, the host paths are the
+	 * plain nodes. NULL: they are. They are not looked at here: PreStartContainer
+	 * mends them before the runtime follows them, also when a container is
+	 * started again and the kubelet replays an old answer.
 	 */
-	bool (*has_links)(const char *id, void *data);
-	void *data;
+	const struct links *links;
 	/*
 	 * Where CDI devices are described; NULL: nobody wants their names. A device
 	 * that is not described, because the file cannot be written, is given by its nodes.

@@ -32,7 +32,7 @@ int links_open(struct links *links, const char *dev_dir)
 	if (fd < 0)
 		return negative_errno();
 	links->dir_fd = fd;
-	links->is_broken = false;
+	links->is_true = false;
 	return 0;
 }
 
@@ -40,6 +40,7 @@ void links_done(struct links *links)
 {
 	closep(&links->dir_fd);
 	links->dir_fd = -EBADF;
+	links->is_true = false;
 }
 
 void links_path(char *path, const char *id, const char *link)
@@ -213,17 +214,6 @@ int links_update(struct links *links, const struct core *core)
 		if (result == 0)
 			result = r;
 	}
-	links->is_broken = result < 0;
+	links->is_true = result == 0;
 	return result;
-}
-
-bool links_has(const struct links *links, const char *id, const struct node *node)
-{
-	char name[LINKS_PATH_MAX], target[LINKS_PATH_MAX];
-
-	if (links->dir_fd < 0 || links->is_broken || !node->link ||
-	    (size_t)snprintf(name, sizeof(name), "%s/%s", id, node->link) >= sizeof(name))
-		return false;
-	target_of(target, sizeof(target), node);
-	return link_is(links->dir_fd, name, target);
 }

@@ -26,11 +26,9 @@
 #define LINKS_UVERBS "uverbs"
 #define LINKS_PATH_MAX 128
 
-struct node;
-
 struct links {
-	int dir_fd;	/* of DEV/gaudi/by-id */
-	bool is_broken; /* the last update failed */
+	int dir_fd;   /* of DEV/gaudi/by-id */
+	bool is_true; /* the last update put every link in its place */
 };
 
 #define LINKS_INIT               \
@@ -48,9 +46,6 @@ void links_done(struct links *links);
  * returned, after everything that could be done was done.
  */
 int links_update(struct links *links, const struct core *core);
-
-/* Whether the link of a device's node is there and leads to it, and no link is in doubt. */
-bool links_has(const struct links *links, const char *id, const struct node *node);
 
 /* The host's path of a link: "/dev/gaudi/by-id/ID/accel"; path has LINKS_PATH_MAX bytes. */
 void links_path(char *path, const char *id, const char *link);

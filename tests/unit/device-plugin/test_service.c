@@ -582,6 +582,24 @@ static void a_start_that_waited_too_long_fails_with_the_reason(void **state)
 	core_done(&core);
 }
 
+/* The runtime follows them when the container starts, and starts again, for which there is no other Allocate. */
+static void links_that_went_missing_are_back_before_the_container_starts(void **state)
+{
+	static const char *const missing[] = { "dev/gaudi/by-id/" GAUDI1 "/accel", "dev/gaudi/by-id/" GAUDI1,
+					       "dev/gaudi" };
+	struct fixture *f = *state;
+
+	start_both(f);
+	fakefs_put(f->fs, "dev/accel/accel1", "the node");
+	for (size_t i = 0; i < ARRAY_SIZE(missing); i++) {
+		fakefs_remove(f->fs, missing[i]);
+		call_pre_start(f, GAUDI1);
+		WAIT_FOR(f, f->call.is_done);
+		assert_int_equal(f->call.error.status, GRPC_OK);
+		assert_string_equal(fakefs_get(f->fs, "dev/gaudi/by-id/" GAUDI1 "/accel"), "the node");
+	}
+}
+
 static void a_pairing_of_a_later_version_stops_it(void **state)
 {
 	struct fixture *f = *state;
@@ -647,7 +665,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(it_tries_again_when_registration_is_refused),
 	TEST(a_driver_loaded_later_is_found),
 	TEST(nics_by_themselves_are_a_second_resource),
-	TEST(a_pairing_of_a_later_version_stops_it),
+	TEST(links_that_went_missing_are_back_before_the_container_starts),
+		TEST(a_pairing_of_a_later_version_stops_it),
 	TEST(a_broken_pairing_is_kept_aside),
 	TEST(dead_sockets_of_former_plugins_are_swept),
 };
