@@ -13,6 +13,7 @@
 #include "base/fileio.h"
 #include "base/num.h"
 #include "ipam.h"
+#include "json/jsontext.h"
 
 extern char **environ;
 
@@ -257,8 +258,8 @@ static int read_back(int fd, json_t **ret)
 		return -ENOMEM;
 	if (pread(fd, text, (size_t)st.st_size, 0) != st.st_size)
 		return -EIO;
-	*ret = json_loadb(text, (size_t)st.st_size, 0, NULL);
-	return 0;
+	/* That it is no JSON is for the caller, who knows what the plugin's exit said. */
+	return jsontext_parse(text, (size_t)st.st_size, 0, ret, NULL) == -ENOMEM ? -ENOMEM : 0;
 }
 
 static int plugin_failed(const char *type, const char *command, int status, const json_t *document,
@@ -289,7 +290,7 @@ int ipam_call(const struct request *req, const struct ipam_call *call, json_t **
 		return cni_error_set(error, CNI_ERR_CONFIG, 0,
 				     "IPAM plugin %s is in no folder of CNI_PATH (%s)", type,
 				     req->path ? req->path : "not set");
-	text = json_dumps(call->config, JSON_COMPACT);
+	text = jsontext_format(call->config, JSON_COMPACT);
 	env = text ? make_env(call) : NULL;
 	if (!env)
 		return cni_error_set(error, CNI_ERR_IO, -ENOMEM, "IPAM");

@@ -8,6 +8,7 @@
 
 #include "base/fileio.h"
 #include "base/log.h"
+#include "json/jsontext.h"
 #include "verbs.h"
 
 /*
@@ -22,16 +23,6 @@ static void __attribute__((noreturn)) end_without_memory(void)
 
 	(void)fileio_write_all(STDOUT_FILENO, document, sizeof(document) - 1);
 	_exit(EXIT_FAILURE);
-}
-
-/* For jansson, whose scanner goes on without the bytes that it had no room for: half a name is another name. */
-static void *allocate_or_end(size_t size)
-{
-	void *memory = malloc(size);
-
-	if (!memory)
-		end_without_memory();
-	return memory;
 }
 
 /* Reads to the end; -EFBIG when there is more than a configuration can be. */
@@ -70,7 +61,7 @@ static int read_input(char **ret, size_t *ret_len)
 
 static int print(const json_t *document)
 {
-	_cleanup_free_ char *text = json_dumps(document, JSON_COMPACT);
+	_cleanup_free_ char *text = jsontext_format(document, JSON_COMPACT);
 	int r;
 
 	if (!text)
@@ -94,7 +85,6 @@ int main(void)
 	size_t len = 0;
 	int r;
 
-	json_set_alloc_funcs(allocate_or_end, free);
 	log_init("cni-rdma", LOG_LEVEL_INFO, LOG_TEXT);
 	signal(SIGPIPE, SIG_IGN); /* a caller that went away must not stop a move halfway */
 	r = read_input(&input, &len);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "json/jsontext.h"
 #include "request.h"
 
 #define DEFAULT_RESOURCE "habana.ai/gaudi"
@@ -317,9 +318,12 @@ static int parse_input(struct request *req, const char *input, size_t len, struc
 {
 	const char *version;
 	json_error_t why;
+	int r;
 
-	req->root = json_loadb(input, len, JSON_REJECT_DUPLICATES, &why);
-	if (!req->root)
+	r = jsontext_parse(input, len, JSON_REJECT_DUPLICATES, &req->root, &why);
+	if (r == -ENOMEM)
+		return cni_error_set(error, CNI_ERR_TRY_AGAIN, r, "cannot read the configuration");
+	if (r < 0)
 		return cni_error_set(error, CNI_ERR_DECODE, 0, "configuration, line %d: %s", why.line,
 				     why.text);
 	if (!json_is_object(req->root))

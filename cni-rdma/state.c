@@ -8,6 +8,7 @@
 #include "base/fileio.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "json/jsontext.h"
 #include "state.h"
 
 void state_free(struct state *state)
@@ -115,16 +116,19 @@ int state_parse(const char *text, size_t len, struct state **ret, char *why, siz
 	const json_t *version, *nics;
 	json_auto_t *root = NULL;
 	json_error_t error;
+	int r;
 
 	if (len > STATE_MAX_BYTES) {
 		snprintf(why, size, "larger than %u bytes", STATE_MAX_BYTES);
 		return -EFBIG;
 	}
-	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-	if (!root) {
+	r = jsontext_parse(text, len, JSON_REJECT_DUPLICATES, &root, &error);
+	if (r == -ENOMEM)
+		snprintf(why, size, "out of memory");
+	else if (r < 0)
 		snprintf(why, size, "line %d: %s", error.line, error.text);
-		return -EBADMSG;
-	}
+	if (r < 0)
+		return r;
 	version = json_object_get(root, "version");
 	if (json_is_integer(version) && json_integer_value(version) > STATE_VERSION) {
 		snprintf(why, size, "version %lld, written by a later cni-rdma",
@@ -209,7 +213,7 @@ char *state_format(const struct state *state)
 		if (json_array_append_new(nics, format_nic(&state->nics[i])) < 0)
 			return NULL;
 	}
-	return json_dumps(root, JSON_INDENT(1));
+	return jsontext_format(root, JSON_INDENT(1));
 }
 
 static void file_name(char *buf, size_t size, const char *container, const char *ifname)

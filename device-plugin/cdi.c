@@ -11,6 +11,7 @@
 
 #include "base/fileio.h"
 #include "base/log.h"
+#include "json/jsontext.h"
 #include "nodes.h"
 
 /* Any user of the container: the container is the border, as for a node that runc makes by itself. */
@@ -134,7 +135,7 @@ char *cdi_format(const struct cdi *cdi, const struct core *core)
 	root = json_pack("{s:s, s:s, s:O}", "cdiVersion",
 			 strchr(strchr(cdi->kind, '/'), '.') ? "0.6.0" : "0.5.0", "kind", cdi->kind,
 			 "devices", list);
-	return root ? json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+	return jsontext_format(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 }
 
 /* --- the file ------------------------------------------------------------------- */

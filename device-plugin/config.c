@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/fileio.h"
+#include "json/jsontext.h"
 
 #define WHERE_MAX (OPTIONS_PATH_MAX + 80)
 
@@ -112,10 +113,10 @@ int config_read(struct options_parser *parser, const char *path)
 	if (r < 0)
 		return options_wrong(parser, "%s: cannot read the configuration: %s", path, strerror(-r));
 	/* A key that is there twice has two values, and nobody knows which one is meant. */
-	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-	if (!root && (!error.text[0] || json_error_code(&error) == json_error_out_of_memory))
+	r = jsontext_parse(text, len, JSON_REJECT_DUPLICATES, &root, &error);
+	if (r == -ENOMEM)
 		return options_wrong(parser, "%s: out of memory", path);
-	if (!root)
+	if (r < 0)
 		return options_wrong(parser, "%s: line %d, column %d: %s", path, error.line, error.column,
 				     error.text);
 	if (!json_is_object(root))

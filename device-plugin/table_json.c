@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "json/jsontext.h"
 #include "nodes.h"
 #include "table.h"
 
@@ -126,10 +127,9 @@ int table_print_json(FILE *out, const struct core *core, const struct options *o
 		json_pack("{s:i, s:s, s:{s:s, s:s}, s:o, s:o}", "version", FORMAT_VERSION, "pairing",
 			  options->pairing, "resources", "gaudi", options->resource_gaudi, "nic",
 			  options->resource_nic, "gaudis", gaudis_json(core), "nics", nics_json(core));
+	_cleanup_free_ char *text = jsontext_format(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 
-	if (!root)
+	if (!text)
 		return -ENOMEM;
-	if (json_dumpf(root, out, JSON_INDENT(2) | JSON_PRESERVE_ORDER) < 0)
-		return -EIO;
-	return fputc('\n', out) == EOF ? -EIO : 0;
+	return fputs(text, out) == EOF || fputc('\n', out) == EOF ? -EIO : 0;
 }

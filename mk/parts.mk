@@ -2,6 +2,7 @@
 # The parts of user space, what each may use, and the programs made of them.
 #
 #   base   below everything            grpc     frames, streams, sockets
+#   json   JSON out of text
 #   sysfs  devices, topology, pairs    kubelet  the kubelet's APIs, both sides
 #   p2p    what a pod links            device-plugin, cni-rdma: the programs
 #   cni-install  puts cni-rdma onto a node
@@ -9,15 +10,19 @@
 # DIR: its folder. USES: other parts, in link order. LIBS: foreign libraries.
 # GEN: .proto files below lib/ without their ending.
 
-PARTS := base sysfs grpc kubelet p2p device-plugin cni-rdma cni-install p2p-copy
+PARTS := base json sysfs grpc kubelet p2p device-plugin cni-rdma cni-install p2p-copy
 
 DIR_base := lib/base
 USES_base :=
 LIBS_base :=
 
+DIR_json := lib/json
+USES_json := base
+LIBS_json := -ljansson
+
 DIR_sysfs := lib/sysfs
-USES_sysfs := base
-LIBS_sysfs := -ljansson
+USES_sysfs := json base
+LIBS_sysfs :=
 
 DIR_grpc := lib/grpc
 USES_grpc := base
@@ -33,17 +38,17 @@ USES_p2p := base
 LIBS_p2p := -libverbs
 
 DIR_device-plugin := device-plugin
-USES_device-plugin := kubelet grpc sysfs base
-LIBS_device-plugin := -ljansson
+USES_device-plugin := kubelet grpc sysfs json base
+LIBS_device-plugin :=
 
 DIR_cni-rdma := cni-rdma
-USES_cni-rdma := kubelet grpc sysfs base
+USES_cni-rdma := kubelet grpc sysfs json base
 # libnl and not libmnl: Debian ships only libnl as an archive, and the plugin is static.
 LIBS_cni-rdma := -lnl-route-3 -lnl-3 -lm
 override CPPFLAGS += -isystem /usr/include/libnl3
 
 DIR_cni-install := cni-rdma/install
-USES_cni-install := cni-rdma sysfs base
+USES_cni-install := cni-rdma sysfs json base
 LIBS_cni-install :=
 
 DIR_p2p-copy := deploy/examples/p2p-copy

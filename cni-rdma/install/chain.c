@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/fileio.h"
+#include "json/jsontext.h"
 
 static bool is_ours(const json_t *plugin)
 {
@@ -17,15 +18,16 @@ static bool is_ours(const json_t *plugin)
 
 int chain_parse(const char *text, size_t len, json_t **ret, char *why, size_t size)
 {
-	const int flags = JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL;
 	json_auto_t *list = NULL;
 	json_error_t error;
+	int r = jsontext_parse(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &list, &error);
 
-	list = json_loadb(text, len, flags, &error);
-	if (!list) {
+	if (r == -ENOMEM)
+		(void)snprintf(why, size, "out of memory");
+	else if (r < 0)
 		(void)snprintf(why, size, "line %d: %s", error.line, error.text);
-		return -EBADMSG;
-	}
+	if (r < 0)
+		return r;
 	if (json_array_size(json_object_get(list, "plugins")) == 0) {
 		(void)snprintf(why, size, "it has no \"plugins\"");
 		return -EBADMSG;

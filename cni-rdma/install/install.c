@@ -9,6 +9,7 @@
 #include "base/fileio.h"
 #include "base/log.h"
 #include "chain.h"
+#include "json/jsontext.h"
 #include "node.h"
 #include "records.h"
 #include "report.h"
@@ -140,7 +141,8 @@ static int join(const struct node_list *list, const char *entry, const struct re
 	int r = 0;
 
 	*ret_before = *ret_text = NULL;
-	wanted = json_loads(entry, 0, NULL);
+	if (jsontext_parse(entry, strlen(entry), 0, &wanted, NULL) < 0)
+		return -ENOMEM;
 	if (there && (!record->before || json_equal(there, wanted)))
 		return 0; /* by hand, or right */
 	/* What goes back at the end is the list without us: as it was, unless it was edited with us in it. */
@@ -207,7 +209,8 @@ static bool put_entry(const struct install *in, int records, struct install_repo
 
 	if (!read_source(in, INSTALL_ENTRY, &text, &len, report))
 		return false;
-	entry = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
+	if (jsontext_parse(text, len, JSON_REJECT_DUPLICATES, &entry, NULL) == -ENOMEM)
+		return report_end(report, INSTALL_FAILED, INSTALL_ENTRY ": out of memory");
 	if (strcmp(json_string_value(json_object_get(entry, "type")) ?: "", CHAIN_TYPE) != 0)
 		return report_end(
 			report, INSTALL_FAILED,

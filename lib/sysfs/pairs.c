@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "base/fileio.h"
+#include "json/jsontext.h"
 
 static int why_not(char *why, size_t size, int error, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
@@ -281,12 +282,11 @@ int pairs_parse(const char *text, size_t len, struct pairs **ret, char *why, siz
 
 	if (len > PAIRS_MAX_BYTES)
 		return why_not(why, size, -EFBIG, "more than %d bytes", PAIRS_MAX_BYTES);
-	/* Without this flag a second "pairs" would silently replace the first. */
-	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
-	if (!root)
-		return why_not(why, size,
-			       json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : -EBADMSG,
-			       "line %d: %s", error.line, error.text);
+	r = jsontext_parse(text, len, JSON_REJECT_DUPLICATES, &root, &error);
+	if (r == -ENOMEM)
+		return why_not(why, size, r, "out of memory");
+	if (r < 0)
+		return why_not(why, size, r, "line %d: %s", error.line, error.text);
 	if (!json_is_object(root))
 		return why_not(why, size, -EBADMSG, "not a JSON object");
 	r = check_version(root, why, size);
@@ -357,7 +357,7 @@ char *pairs_format(const struct pairs *p)
 			return NULL;
 	}
 	root = json_pack("{s:i, s:s, s:O}", "version", PAIRS_VERSION, "mode", p->mode, "pairs", list);
-	text = root ? json_dumps(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+	text = jsontext_format(root, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 	return text;
 }
 

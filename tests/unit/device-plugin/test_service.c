@@ -666,7 +666,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(a_driver_loaded_later_is_found),
 	TEST(nics_by_themselves_are_a_second_resource),
 	TEST(links_that_went_missing_are_back_before_the_container_starts),
-		TEST(a_pairing_of_a_later_version_stops_it),
+	TEST(a_pairing_of_a_later_version_stops_it),
 	TEST(a_broken_pairing_is_kept_aside),
 	TEST(dead_sockets_of_former_plugins_are_swept),
 };
