@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * `make bench` part cni: ADD and DEL of one NIC by cni-rdma as it is shipped, beside the reference plugin host-device,
- * which moves netdevs and nothing else: cni-rdma takes the Soft-RoCE link down, makes it again, moves it after the netdev
- * and waits for its GID on top. Without BENCH=1 only a few rounds, so that the benchmark is known to work.
+ * `make bench` part cni: ADD and DEL of one NIC by cni-rdma as it is shipped, beside a chain of the two Go plugins that do
+ * this in clusters today: the reference plugin host-device moves the netdev, then rdma-cni the RDMA device. They move a
+ * netdev without a link and the link of another netdev, because neither makes a Soft-RoCE link again when the move of
+ * its netdev has ended it: what cni-rdma does for that, and its wait for the GID, comes on top here.
+ * Without BENCH=1 only a few rounds, so that the benchmark is known to work.
  *
  * vm-modules: virtio_net dummy rdma_rxe ib_uverbs
  * vm-sources: tests/bench/driver.c tests/vm/cni_node.c
  * vm-files: build/lab/static/cni-rdma:/srv/bench/cni-rdma build/lab/cni-tools/host-device:/srv/bench/host-device
+ * vm-files: build/lab/cni-tools/rdma:/srv/bench/rdma
  * vm-files: /usr/bin/ip:/usr/bin/ip /usr/bin/rdma:/usr/bin/rdma
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,26 +26,32 @@
 #include "vm.h"
 
 #define FOLDER "/srv/bench/"
-#define PEER "host-device, netdev only"
+#define PEER "host-device and rdma-cni"
+/* rdma-cni looks into a PCI device's folder, where Soft-RoCE has no entry: this leads it to a folder of ours. */
+#define PEER_FOLDER "/run/bench-peer"
+#define PEER_DEVICE "../../../.." PEER_FOLDER
+#define PEER_RDMA "rxepeer"
 
 enum { WALL, CPU, MEMORY, MEASURES };
 
-/* A plugin with the NIC and the pod that are its own in this run. */
+/* A chain of plugins with the NIC and the pod that are its own in this run. */
 struct side {
-	const char *plugin;
-	const char *keys; /* more of its configuration */
-	int nic;
+	struct plugin {
+		const char *name;
+		char keys[256]; /* of its configuration */
+	} plugins[2];
+	int n;
 	struct pod pod;
 	double values[MEASURES][BENCH_ROUNDS_MAX];
 };
 
-static void exec_side(const struct side *side, const char *verb)
+static void exec_plugin(const struct side *side, const struct plugin *plugin, const char *verb)
 {
 	int in = open("/run", O_TMPFILE | O_RDWR, 0600), out = open("/dev/null", O_WRONLY);
 
 	if (in < 0 || out < 0 ||
-	    dprintf(in, "{\"cniVersion\":\"1.1.0\",\"name\":\"bench\",\"type\":\"%s\",\"pciBusID\":\"%s\"%s}",
-		    side->plugin, node_nics[side->nic].pci, side->keys) < 0 ||
+	    dprintf(in, "{\"cniVersion\":\"1.0.0\",\"name\":\"bench\",\"type\":\"%s\",%s}", plugin->name,
+		    plugin->keys) < 0 ||
 	    lseek(in, 0, SEEK_SET) < 0)
 		_exit(126);
 	dup2(in, STDIN_FILENO);
@@ -51,7 +62,7 @@ static void exec_side(const struct side *side, const char *verb)
 	setenv("CNI_NETNS", side->pod.netns, 1);
 	setenv("CNI_IFNAME", "rdma0", 1);
 	setenv("CNI_PATH", FOLDER, 1);
-	execl(side->plugin, side->plugin, NULL);
+	execl(plugin->name, plugin->name, NULL);
 	_exit(127);
 }
 
@@ -60,7 +71,7 @@ static double ns_of(struct timeval time)
 	return (double)time.tv_sec * 1e9 + (double)time.tv_usec * 1e3;
 }
 
-static void call_side(struct side *side, const char *verb, unsigned int round)
+static void call_one(struct side *side, const struct plugin *plugin, const char *verb, unsigned int round)
 {
 	uint64_t start = bench_now();
 	struct rusage usage;
@@ -71,13 +82,20 @@ static void call_side(struct side *side, const char *verb, unsigned int round)
 	pid = fork();
 	CHECK(pid >= 0);
 	if (pid == 0)
-		exec_side(side, verb);
+		exec_plugin(side, plugin, verb);
 	CHECK_EQ(wait4(pid, &status, 0, &usage), pid);
 	side->values[WALL][round] += (double)(bench_now() - start);
-	CHECK_MSG(status == 0, "%s %s ended with status %#x", side->plugin, verb, (unsigned int)status);
+	CHECK_MSG(status == 0, "%s %s ended with status %#x", plugin->name, verb, (unsigned int)status);
 	side->values[CPU][round] += ns_of(usage.ru_utime) + ns_of(usage.ru_stime);
 	if (side->values[MEMORY][round] < (double)usage.ru_maxrss)
 		side->values[MEMORY][round] = (double)usage.ru_maxrss;
+}
+
+/* As a runtime does it: ADD in order, DEL in reverse. */
+static void call_side(struct side *side, const char *verb, unsigned int round)
+{
+	for (int i = 0; i < side->n; i++)
+		call_one(side, &side->plugins[*verb == 'A' ? i : side->n - 1 - i], verb, round);
 }
 
 /* ADD and DEL together: the sum of the times, the greater peak. */
@@ -90,19 +108,44 @@ static void measure(struct side *side, unsigned int round)
 }
 
 /* Each does what it is measured for. */
-static void check_side(struct side *side, unsigned int mask)
+static void check_ours(struct side *side)
 {
-	char netdev[64];
-
 	call_side(side, "ADD", 0);
-	if (mask) {
-		pod_check(&side->pod, mask);
-	} else {
-		snprintf(netdev, sizeof(netdev), "netdev rdma0 up %s mtu 1400\n", node_nics[side->nic].pci);
-		pod_check_beside(&side->pod, 0, netdev);
-	}
+	pod_check(&side->pod, 1);
 	call_side(side, "DEL", 0);
 	node_check_as_before("after DEL");
+}
+
+static void check_theirs(struct side *side)
+{
+	char wanted[64], pod[NODE_TEXT];
+
+	call_side(side, "ADD", 0);
+	pod_snapshot(&side->pod, pod, sizeof(pod));
+	snprintf(wanted, sizeof(wanted), "netdev rdma0 up %s mtu 1400\n", node_nics[1].pci);
+	CHECK_MSG(strstr(pod, wanted), "the pod has\n%s", pod);
+	CHECK_MSG(strstr(pod, "rdma " PEER_RDMA " on "), "the pod has\n%s", pod);
+	call_side(side, "DEL", 0);
+	node_check_as_before("after DEL");
+}
+
+/* The NIC's netdev without its link, which would end with the first move, and a link on a netdev that stays. */
+static void prepare_theirs(struct side *side)
+{
+	CHECK_EQ(node_run("rdma link del %s", node_nics[1].rdma), 0);
+	CHECK_EQ(node_run("ip link set %s down", node_nics[1].netdev), 0);
+	CHECK_EQ(node_run("ip link add dummy0 type dummy"), 0);
+	CHECK_EQ(node_run("ip link set dummy0 up"), 0);
+	CHECK_EQ(node_run("rdma link add " PEER_RDMA " type rxe netdev dummy0"), 0);
+	CHECK_EQ(mkdir(PEER_FOLDER, 0755), 0);
+	CHECK_EQ(mkdir(PEER_FOLDER "/infiniband", 0755), 0);
+	CHECK_EQ(mkdir(PEER_FOLDER "/infiniband/" PEER_RDMA, 0755), 0);
+	snprintf(side->plugins[0].keys, sizeof(side->plugins[0].keys), "\"pciBusID\":\"%s\"",
+		 node_nics[1].pci);
+	snprintf(side->plugins[1].keys, sizeof(side->plugins[1].keys),
+		 "\"deviceID\":\"" PEER_DEVICE "\",\"prevResult\":{\"cniVersion\":\"1.0.0\",\"interfaces\":["
+		 "{\"name\":\"rdma0\",\"sandbox\":\"/run/netns/theirs\"}]}");
+	node_remember();
 }
 
 TEST(cni_bench_runs_beside_its_peer, .initial_netns = true, .seconds = 120, .long_seconds = 1200)
@@ -110,22 +153,19 @@ TEST(cni_bench_runs_beside_its_peer, .initial_netns = true, .seconds = 120, .lon
 	static const char *const names[MEASURES] = { "cni/add_del_time", "cni/add_del_cpu",
 						     "cni/peak_memory" };
 	static const char *const units[MEASURES] = { "ns", "ns", "KiB" };
-	static struct side ours = { .plugin = "cni-rdma",
-				    .keys = ",\"pairs\":\"/run/no-pairs\",\"leaseTimeout\":0",
-				    .nic = 0 };
-	static struct side theirs = { .plugin = "host-device", .keys = "", .nic = 1 };
+	static struct side ours = { .plugins = { { .name = "cni-rdma" } }, .n = 1 };
+	static struct side theirs = { .plugins = { { .name = "host-device" }, { .name = "rdma" } }, .n = 2 };
 	unsigned int n = bench_rounds();
 
 	node_begin();
-	/* Moving the netdev alone would end the link, and nobody would make it again. */
-	CHECK_EQ(node_run("rdma link del %s", node_nics[theirs.nic].rdma), 0);
-	CHECK_EQ(node_run("ip link set %s down", node_nics[theirs.nic].netdev), 0);
-	node_remember();
+	snprintf(ours.plugins[0].keys, sizeof(ours.plugins[0].keys),
+		 "\"pciBusID\":\"%s\",\"pairs\":\"/run/no-pairs\",\"leaseTimeout\":0", node_nics[0].pci);
+	prepare_theirs(&theirs);
 	CHECK_EQ(chdir(FOLDER), 0);
 	ours.pod = pod_new("ours");
 	theirs.pod = pod_new("theirs");
-	check_side(&ours, 1u << ours.nic);
-	check_side(&theirs, 0);
+	check_ours(&ours);
+	check_theirs(&theirs);
 	for (unsigned int i = 0; i < n; i++) {
 		if (i & 1)
 			measure(&theirs, i);
