@@ -238,7 +238,7 @@ def setup(node):
     """Witness, device plugin, pods A and B."""
     global scene
     scene = Scene(node)
-    plugin, = manifests(os.path.join(ROOT, 'deploy/device-plugin.yaml'))
+    plugin, = manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))
     for doc in manifests(os.path.join(ROOT, 'deploy/examples/two-pods.yaml')):
         scene.docs[doc['metadata']['name']] = doc
     with open(os.path.join(ROOT, 'deploy/host/cni-rdma.json'), encoding='utf-8') as f:
@@ -250,7 +250,7 @@ def setup(node):
     assert len(scene.before) == CARDS, 'RDMA devices of the node: %s' % scene.before
     node.sh('p2p-copy events --probe </dev/null >%s 2>&1 & echo $! >/run/gaudi-p2p-demo.pid; i=0; until grep -q listening %s; do i=$((i+1)); '
             '[ $i -lt 100 ] || exit 1; sleep 0.1; done' % (EVENTS, EVENTS))
-    say('starting the device plugin from deploy/device-plugin.yaml')
+    say('starting the device plugin from deploy/base/device-plugin.yaml')
     node.apply_pod(pod_of(plugin))
     node.wait_pod(plugin['metadata']['name'], 'Running', 150)
     ids = node.wait_allocatable(CARDS)

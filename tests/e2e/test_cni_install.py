@@ -17,8 +17,8 @@ kept = {}
 
 
 def installer(name, *words):
-    """The pod of deploy/cni-rdma.yaml, with another verb when there is one."""
-    manifest = pod_of(manifests(os.path.join(ROOT, 'deploy/cni-rdma.yaml'))[0], name)
+    """The pod of deploy/base/cni-rdma.yaml, with another verb when there is one."""
+    manifest = pod_of(manifests(os.path.join(ROOT, 'deploy/base/cni-rdma.yaml'))[0], name)
     if words:
         manifest['spec']['containers'][0]['args'] = list(words)
     return manifest
@@ -26,7 +26,7 @@ def installer(name, *words):
 
 def setup(node):
     """The node as one is without this project: what the lab has put there by hand is taken away."""
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/device-plugin.yaml'))[0]))
+    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
     node.wait_pod(PLUGIN, 'Running')
     node.wait_allocatable(CARDS)
     for path in (LIST, BINARY, MODPROBE):

@@ -12,7 +12,7 @@ LOOK = ('for f in /dev/accel/* /dev/infiniband/uverbs*; do echo "node $f"; done;
 
 
 def setup(node):
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/device-plugin.yaml'))[0]))
+    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
 
 
 def teardown(node):

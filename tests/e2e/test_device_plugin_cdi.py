@@ -16,7 +16,7 @@ PODS = ('cdi-looks', 'cdi-works')
 
 def setup(node):
     node.delete_pod(plain.PLUGIN)  # the demo leaves it
-    manifest = pod_of(manifests(os.path.join(ROOT, 'deploy/device-plugin.yaml'))[0], PLUGIN)
+    manifest = pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0], PLUGIN)
     manifest['spec']['containers'][0]['args'].append('--inject=cdi')
     node.apply_pod(manifest)
     node.wait_pod(PLUGIN, 'Running')

@@ -18,7 +18,7 @@ def setup(node):
     # One Gaudi on each of the node's NUMA nodes: QEMU's switches say nothing of it.
     for i, card in enumerate(node.cards()):
         node.sh('echo %d >/sys/bus/pci/devices/%s/numa_node' % (i, card))
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/device-plugin.yaml'))[0]))
+    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
     node.wait_pod(PLUGIN, 'Running')
     node.wait_allocatable(CARDS)
 

@@ -11,7 +11,7 @@ STATE = '/var/lib/cni/cni-rdma'
 
 
 def setup(node):
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/device-plugin.yaml'))[0]))
+    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
     node.wait_pod(PLUGIN, 'Running')
     node.wait_allocatable(CARDS)
 

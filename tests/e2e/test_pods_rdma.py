@@ -17,7 +17,7 @@ PORT = ':%04X ' % 18515  # of both
 
 
 def setup(node):
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/device-plugin.yaml'))[0]))
+    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
     node.wait_pod(PLUGIN, 'Running')
     node.wait_allocatable(CARDS)
     for name in PODS:

@@ -5,14 +5,14 @@
 
 LAB_NODE_DIR=$LAB_DIR/node
 LAB_NODE_PACKAGES="
-systemd-sysv udev dbus kmod iproute2 openssh-server containerd runc containernetworking-plugins
+systemd-sysv udev dbus kmod iproute2 nftables openssh-server containerd runc containernetworking-plugins
 ibverbs-utils ibverbs-providers busybox-static ca-certificates
 "
 
 node_base_path() {
 	printf '%s/node-%s\n' "$LAB_CACHE" \
 		"$(hash_of "$LAB_DIR/versions" "$LAB_NODE_DIR/base.sh" "$LAB_NODE_DIR/base-hook.sh" "$LAB_NODE_DIR/initrd-init" \
-			<<<"$(newest_kernel) $(basename "$(kubelet_path)")")"
+			<<<"$(newest_kernel) $(basename "$(kubernetes_path)")")"
 }
 
 # node_modules DIR: the modules of the newest kernel, unpacked, because
@@ -69,7 +69,7 @@ node_base_make() {
 		"$LAB_SUITE" "$tmp/root" "$tmp/debian.list" || return 1
 	node_modules "$tmp/modules" || return 1
 	mkdir -p "$tmp/root/lib/modules" && cp -al "$tmp/modules/lib/modules/$kernel" "$tmp/root/lib/modules/" || return 1
-	install -D -m 755 "$(kubelet_path)" "$tmp/root/usr/local/bin/kubelet" || return 1
+	install -D -m 755 -t "$tmp/root/usr/local/bin" "$(kubernetes_path)"/{kubelet,kube-proxy} || return 1
 	ssh-keygen -q -t ed25519 -N '' -C gaudi-p2p-lab -f "$tmp/id_ed25519" || return 1
 	bash "$LAB_NODE_DIR/base-hook.sh" "$tmp/root" "$tmp" || return 1
 	cp "$(buildroot_path)/boot/vmlinuz-$kernel" "$tmp/vmlinuz" && node_initrd "$tmp" "$tmp/modules" || return 1
@@ -81,7 +81,7 @@ node_base_make() {
 
 node_base_ready() {
 	local target
-	kubelet_ready
+	kubernetes_ready
 	target=$(node_base_path)
 	[ ! -d "$target" ] || return 0
 	need_root "building the node image"

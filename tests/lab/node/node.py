@@ -39,7 +39,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.a
 NODE_NAME = 'gaudi-node'
 CARDS = 2
 CARD_BYTES = 512 << 20
-MAC = '52:54:00:67:70:%s'
+MAC = '52:54:00:67:7%d:%s'  # number of the node, 0 without a cluster; of the NIC
 MANIFESTS = '/etc/kubernetes/manifests'
 APPEND = ('quiet loglevel=4 mitigations=off apparmor=0 selinux=0 audit=0 nowatchdog no_timer_check tsc=reliable '
           'random.trust_cpu=on systemd.show_status=no')
@@ -113,7 +113,7 @@ def fill_with_garbage(path, size):
 
 
 def environment():
-    """What tests/lab/node/prepare built: {'BASE': folder, 'LAYER': file, 'ACCEL': for QEMU}."""
+    """What tests/lab/node/prepare built: {'BASE': folder, 'LAYERS': folder, 'KUBERNETES': folder, 'ACCEL': for QEMU}."""
     path = os.path.join(ROOT, 'build/lab/node/node.env')
     try:
         with open(path, encoding='utf-8') as f:
@@ -128,13 +128,18 @@ class Node(Guest):
     # A minute on a machine that has nothing else to do; emulated CPUs get what is left over.
     BOOT_TIMEOUT = 600
 
+    # A node of a cluster has another number, and its own layer: tests/lab/cluster.
+    number = 0
+    node_name = NODE_NAME
+
     def __init__(self, results=None, name='node', accel=None, memory='3G'):
         built = environment()
-        self._base, self._layer = built['BASE'], built['LAYER']
+        self._base = built['BASE']
         super().__init__(name, results or os.path.join(ROOT, 'build/results/e2e'), kernel=self._base + '/vmlinuz',
                          initrd=self._base + '/initrd.img', append=APPEND, accel=accel or built.get('ACCEL', TCG),
                          memory=memory)
         self._ssh_port, self._http_port = free_port(), free_port()
+        self._layers = [built['LAYERS'] + '/layer.tar', self._own_layer(built['LAYERS'])]
         self._mark = 0.0
         self._cards = []
         self._make_disk()
@@ -148,14 +153,22 @@ class Node(Guest):
         subprocess.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', self._base + '/root.img',
                         self.run_dir + '/root.qcow2'], check=True)
 
+    def _own_layer(self, layers):
+        """The tar that makes it this node."""
+        return layers + '/alone.tar'
+
+    def _forwards(self):
+        """Ports of this machine that lead into the guest: [(address:port, port there)]."""
+        return [('127.0.0.1:%d' % self._ssh_port, 22), ('127.0.0.1:%d' % self._http_port, 10255)]
+
     def _topology(self):
         args = ['-drive', 'file=%s/root.qcow2,if=none,id=root,format=qcow2,cache=unsafe' % self.run_dir,
-                '-device', 'virtio-blk-pci,drive=root',
-                '-drive', 'file=%s,if=none,id=layer,format=raw,readonly=on' % self._layer,
-                '-device', 'virtio-blk-pci,drive=layer',
-                '-netdev', 'user,id=mgmt,hostfwd=tcp:127.0.0.1:%d-:22,hostfwd=tcp:127.0.0.1:%d-:10255' % (
-                    self._ssh_port, self._http_port),
-                '-device', 'virtio-net-pci,netdev=mgmt,mac=' + MAC % 'ff']
+                '-device', 'virtio-blk-pci,drive=root']
+        for i, layer in enumerate(self._layers):
+            args += ['-drive', 'file=%s,if=none,id=layer%d,format=raw,readonly=on' % (layer, i),
+                     '-device', 'virtio-blk-pci,drive=layer%d' % i]
+        args += ['-netdev', 'user,id=mgmt' + ''.join(',hostfwd=tcp:%s-:%d' % f for f in self._forwards()),
+                 '-device', 'virtio-net-pci,netdev=mgmt,mac=' + MAC % (self.number, 'ff')]
         # Two NUMA nodes, so that the kubelet's topology manager has something to decide.
         half = int(self._memory[:-1]) * 512
         for i in range(2):
@@ -171,7 +184,7 @@ class Node(Guest):
             # 9000 so that RoCE can use its largest packets of 4096 bytes.
             args += ['-netdev', 'hubport,id=fabric%d,hubid=1' % i,
                      '-device', 'virtio-net-pci,netdev=fabric%d,bus=nic%d,mac=%s,host_mtu=9000' % (
-                         i, i, MAC % ('%02x' % i))]
+                         i, i, MAC % (self.number, '%02x' % i))]
         return args
 
     def check(self):
@@ -312,7 +325,7 @@ class Node(Guest):
 
     def pod(self, name):
         """One pod with its status, or None."""
-        wanted = '%s-%s' % (name, NODE_NAME)
+        wanted = '%s-%s' % (name, self.node_name)
         return next((p for p in self.pods() if p['metadata']['name'] in (wanted, name)), None)
 
     def pod_status(self, name):
@@ -367,7 +380,7 @@ class Node(Guest):
     def logs(self, name, container='main'):
         """What the container wrote so far, over all its restarts."""
         rc, out = self.run('cat $(ls -d /var/log/pods/*_%s-%s_*/%s/*.log /var/log/pods/*_%s_*/%s/*.log 2>/dev/null | '
-                           'sort -V) </dev/null' % (name, NODE_NAME, container, name, container))
+                           'sort -V) </dev/null' % (name, self.node_name, container, name, container))
         if rc:
             return ''
         text = ''
@@ -428,7 +441,7 @@ class Node(Guest):
 
     def devices_of(self, name, resource='habana.ai/gaudi'):
         """Device ids that the kubelet says a pod holds; [] when it holds none or does not exist."""
-        wanted = ('%s-%s' % (name, NODE_NAME), name)
+        wanted = ('%s-%s' % (name, self.node_name), name)
         return [d for p in self.podresources() if p['name'] in wanted
                 for c in p['containers'] for d in c['devices'].get(resource, [])]
 

@@ -1,46 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash
-# The emulated node, in three layers by how often they change: the kubelet (a Go
-# build of many minutes), the base disk (Debian, kernel, kubelet, keys) and the
-# top layer (what this project builds and configures), a tar that the initrd
-# unpacks over a fresh overlay of the base at every boot. A change of ours costs seconds.
+# The emulated node, in layers by how often they change: Kubernetes (a Go build of
+# many minutes), the base disk (Debian, kernel, kubelet, keys), and tars that the
+# initrd unpacks over a fresh overlay of the base at every boot, so that a change of
+# ours costs seconds: the top layer (images, Soft-RoCE, the lab's own files), and what
+# a node is: "alone", with driver and CNI plugin in place and a kubelet without a
+# cluster, or "member" of one, where DaemonSets bring both.
 
 LAB_NODE_OUT=$LAB_ROOT/build/lab/node
-# The kubelet as a Go module, and the tests that use parts of it.
+# Kubernetes as a Go module, and the tests that use parts of the kubelet.
 LAB_KUBELET_DIR=$LAB_ROOT/tests/kubelet
 
-# kubelet_version: go.mod says it, so that it stands in one place only.
-kubelet_version() {
-	sed -n 's|^require k8s.io/kubernetes ||p' "$LAB_KUBELET_DIR/go.mod"
+# kubernetes_version: go.mod says it, so that it stands in one place only.
+kubernetes_version() {
+	awk '{ sub(/^require/, "") } $1 == "k8s.io/kubernetes" { print $2; exit }' "$LAB_KUBELET_DIR/go.mod"
 }
 
-kubelet_path() {
-	printf '%s/kubelet-%s\n' "$LAB_CACHE" \
+# kubernetes_path: a folder with the programs that go.mod calls tools.
+kubernetes_path() {
+	printf '%s/kubernetes-%s\n' "$LAB_CACHE" \
 		"$(hash_of "$LAB_KUBELET_DIR/go.mod" "$LAB_KUBELET_DIR/go.sum" <<<"$LAB_GO_PACKAGE")"
 }
 
-# kubelet_make TARGET: static and stripped.
-kubelet_make() {
+# kubernetes_make TARGET: static and stripped.
+kubernetes_make() {
 	# Not in the chroot's /tmp: that is memory, and the linker's input is big.
-	rm -rf -- "$LAB_CACHE/go/tmp" && mkdir -p "$LAB_CACHE/go/tmp"
+	rm -rf -- "$LAB_CACHE/go/tmp" "$1.tmp" && mkdir -p "$LAB_CACHE/go/tmp" "$1.tmp"
 	(cd "$LAB_KUBELET_DIR" &&
 		in_buildroot env CGO_ENABLED=0 GOTMPDIR="$LAB_CACHE/go/tmp" go build -v -trimpath -buildvcs=false \
-			-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$(kubelet_version)" \
-			-o "$1.tmp" k8s.io/kubernetes/cmd/kubelet) &&
-		mv -T -- "$1.tmp" "$1"
+			-ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$(kubernetes_version)" \
+			-o "$1.tmp/" tool) &&
+		mv -- "$1.tmp/server" "$1.tmp/etcd" && mv -T -- "$1.tmp" "$1"
 }
 
-kubelet_ready() {
+kubernetes_ready() {
 	local target
-	target=$(kubelet_path)
+	target=$(kubernetes_path)
+	[ ! -d "$target" ] || return 0
+	buildroot_ready
+	need_space "$LAB_CACHE" 9000 "the build of Kubernetes"
+	cache_lock kubelet
+	if [ ! -d "$target" ]; then
+		stage "Kubernetes $(kubernetes_version) from the Go module proxy (about 15 minutes)" kubernetes_make "$target" ||
+			die "Kubernetes could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again; what was fetched and compiled is kept"
+	fi
+	cache_unlock
+}
+
+# coredns_path: a program, static.
+coredns_path() {
+	printf '%s/coredns-%s\n' "$LAB_CACHE" "$(hash_of "$LAB_DIR"/coredns/* <<<"$LAB_GO_PACKAGE")"
+}
+
+coredns_make() {
+	(cd "$LAB_DIR/coredns" &&
+		in_buildroot env CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$1.tmp" .) && mv -T -- "$1.tmp" "$1"
+}
+
+coredns_ready() {
+	local target
+	target=$(coredns_path)
 	[ ! -x "$target" ] || return 0
 	buildroot_ready
-	need_space "$LAB_CACHE" 6000 "the build of the kubelet"
 	cache_lock kubelet
-	if [ ! -x "$target" ]; then
-		stage "kubelet $(kubelet_version) from the Go module proxy (about 10 minutes)" kubelet_make "$target" ||
-			die "the kubelet could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again; what was fetched and compiled is kept"
-	fi
+	[ -x "$target" ] || stage "CoreDNS from the Go module proxy (about 3 minutes)" coredns_make "$target" ||
+		die "CoreDNS could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again"
 	cache_unlock
 }
 
@@ -70,31 +94,58 @@ interop_tests_ready() {
 	go_tests_ready tests/interop interop 1000 "tests with grpc-go"
 }
 
-# --- top layer -------------------------------------------------------------
-# node_layer_make: the tar at build/lab/node/layer.tar.
-node_layer_make() {
-	local tree=$LAB_NODE_OUT/layer base kernel updates file
+# --- layers ----------------------------------------------------------------
+# node_tar TREE: the folder as TREE.tar; the folder goes.
+node_tar() {
+	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$1" -cf "$1.tar.tmp" . &&
+		rm -rf -- "$1" && mv -T -- "$1.tar.tmp" "$1.tar" # a guest may be reading the old one
+}
+
+# node_modules_of TREE FILE...: modules into TREE, with an index that has them: depmod is slow in the guest.
+node_modules_of() {
+	local tree=$1 base kernel all=$1.modules updates
 	base=$(node_base_path)
 	kernel=$(cat "$base/kernel")
-	rm -rf -- "$tree" && mkdir -p "$tree/lib/modules/$kernel" "$tree/opt/cni/bin" "$tree/usr/share/gaudi-p2p" || return 1
-	# The host files that are shipped, as an administrator would copy them, and the lab's own.
-	mkdir -p "$tree/etc" && cp -r "$LAB_ROOT/deploy/host/etc/." "$tree/etc/" && cp -a "$LAB_NODE_DIR/rootfs/." "$tree/" || return 1
-	install -m 755 "$LAB_ROOT/build/lab/static/cni-rdma" "$tree/opt/cni/bin/" || return 1
+	rm -rf -- "$all" && mkdir -p "$all/lib" "$tree/lib/modules/$kernel" && cp -al "$base/modules/lib/modules" "$all/lib/" || return 1
+	updates=$all/lib/modules/$kernel/updates
+	mkdir -p "$updates" && cp -- "${@:2}" "$updates/" || return 1
+	rm -f -- "$all/lib/modules/$kernel"/modules.{dep,alias,symbols,devname,softdep,weakdep}* \
+		"$all/lib/modules/$kernel"/modules.builtin*.bin
+	depmod -b "$all" "$kernel" && cp -a "$all/lib/modules/$kernel"/{updates,modules.*} "$tree/lib/modules/$kernel/" &&
+		rm -rf -- "$all"
+}
+
+# The lab's own files, the images, the emulated NICs' driver.
+node_layer_make() {
+	local tree=$LAB_NODE_OUT/layer file
+	rm -rf -- "$tree" && mkdir -p "$tree/opt/cni/bin" "$tree/usr/share/gaudi-p2p" && cp -a "$LAB_NODE_DIR/rootfs/." "$tree/" || return 1
 	install -D -m 755 "$LAB_ROOT/build/lab/static/podresources" "$tree/usr/local/bin/podresources" || return 1
 	install -m 755 "$LAB_ROOT/build/lab/shared/p2p-copy" "$tree/usr/local/bin/" || return 1
-	for file in ptp host-local loopback; do ln -s "/usr/lib/cni/$file" "$tree/opt/cni/bin/$file" || return 1; done
+	for file in bridge ptp host-local loopback; do ln -s "/usr/lib/cni/$file" "$tree/opt/cni/bin/$file" || return 1; done
 	"$LAB_NODE_DIR/mkimage.py" --output "$tree/usr/share/gaudi-p2p/images.tar" --bundle "$LAB_IMAGES"/*.tar || return 1
-	# The index of the modules is made here, because depmod is slow in the guest.
-	rm -rf -- "$tree.modules" && mkdir -p "$tree.modules/lib" && cp -al "$base/modules/lib/modules" "$tree.modules/lib/" || return 1
-	updates=$tree.modules/lib/modules/$kernel/updates
-	mkdir -p "$updates" && cp "$LAB_ROOT/build/driver/gaudi_p2p.ko" "$LAB_ROOT/build/soft-roce/rdma_rxe.ko" "$updates/" || return 1
-	rm -f -- "$tree.modules/lib/modules/$kernel"/modules.{dep,alias,symbols,devname,softdep,weakdep}* \
-		"$tree.modules/lib/modules/$kernel"/modules.builtin*.bin
-	depmod -b "$tree.modules" "$kernel" || return 1
-	cp -a "$tree.modules/lib/modules/$kernel"/{updates,modules.*} "$tree/lib/modules/$kernel/" || return 1
-	rm -rf -- "$tree.modules"
-	tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$tree" -cf "$tree.tar.tmp" . &&
-		rm -rf -- "$tree" && mv -T -- "$tree.tar.tmp" "$tree.tar" # a guest may be reading the old one
+	node_modules_of "$tree" "$LAB_ROOT/build/soft-roce/rdma_rxe.ko" && node_tar "$tree"
+}
+
+# The host files that are shipped, as an administrator would copy them, the driver, the CNI plugin.
+node_alone_make() {
+	local tree=$LAB_NODE_OUT/alone
+	rm -rf -- "$tree" && mkdir -p "$tree/etc" && cp -r "$LAB_ROOT/deploy/host/etc/." "$tree/etc/" &&
+		cp -a "$LAB_NODE_DIR/rootfs-alone/." "$tree/" || return 1
+	install -D -m 755 "$LAB_ROOT/build/lab/static/cni-rdma" "$tree/opt/cni/bin/cni-rdma" || return 1
+	node_modules_of "$tree" "$LAB_ROOT/build/driver/gaudi_p2p.ko" "$LAB_ROOT/build/soft-roce/rdma_rxe.ko" && node_tar "$tree"
+}
+
+# tests/lab/cluster adds keys and addresses to it.
+node_member_make() {
+	local tree=$LAB_NODE_OUT/member
+	rm -rf -- "$tree" "$tree.image" && cp -a "$LAB_NODE_DIR/rootfs-member" "$tree" || return 1
+	mkdir -p "$tree/usr/share/gaudi-p2p" && install -D -m 755 "$(coredns_path)" "$tree.image/coredns" || return 1
+	"$LAB_NODE_DIR/mkimage.py" --name gaudi-p2p/coredns:dev --output "$tree/usr/share/gaudi-p2p/coredns.tar" \
+		--tree "$tree.image" -- /coredns && rm -rf -- "$tree.image" && node_tar "$tree"
+}
+
+node_layers_make() {
+	node_layer_make && node_alone_make && node_member_make
 }
 
 # node_ready: everything that a boot of the node needs, built from the tree as
@@ -102,6 +153,7 @@ node_layer_make() {
 node_ready() {
 	local accel
 	node_base_ready
+	coredns_ready
 	# One at a time from here on: all that follows is written into the tree's own build/.
 	mkdir -p "$LAB_ROOT/build/lab"
 	exec 8>"$LAB_ROOT/build/lab/.lock"
@@ -109,7 +161,9 @@ node_ready() {
 	cmd_modules
 	images_ready
 	mkdir -p "$LAB_NODE_OUT"
-	stage "top layer of the node" node_layer_make || die "the node's top layer could not be made: the reason is above"
+	stage "layers of the node" node_layers_make ||
+		die "the node's layers could not be made: the reason is above"
 	accel=$("$LAB_DIR/guest.py" "$LAB_CACHE" "$(buildroot_path)" "$(newest_kernel)") || die "the probe for KVM failed"
-	printf 'BASE=%s\nLAYER=%s\nACCEL=%s\n' "$(node_base_path)" "$LAB_NODE_OUT/layer.tar" "$accel" >"$LAB_NODE_OUT/node.env"
+	printf 'BASE=%s\nLAYERS=%s\nKUBERNETES=%s\nACCEL=%s\n' "$(node_base_path)" "$LAB_NODE_OUT" "$(kubernetes_path)" "$accel" \
+		>"$LAB_NODE_OUT/node.env"
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The program in the root and with the rights that deploy/device-plugin.yaml
+ * The program in the root and with the rights that deploy/base/device-plugin.yaml
  * describes: its mounts and no others, the rest read-only, no capability, no network,
  * system calls filtered. A call that a container's filter refuses kills it here.
  */
@@ -27,7 +27,7 @@
 #include "../sandbox.h"
 #include "base/fileio.h"
 
-#define MANIFEST "deploy/device-plugin.yaml"
+#define MANIFEST "deploy/base/device-plugin.yaml"
 #define GAUDI1 "0000:07:00.0"
 #define NOBODY 65534
 #define LIMIT_MS 20000
