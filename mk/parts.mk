@@ -2,7 +2,7 @@
 # The parts of user space, what each may use, and the programs made of them.
 #
 #   base   below everything            grpc     frames, streams, sockets
-#   json   JSON out of text
+#   json   JSON out of text          node     files of the node, locks, reports
 #   sysfs  devices, topology, pairs    kubelet  the kubelet's APIs, both sides
 #   p2p    what a pod links            device-plugin, cni-rdma: the programs
 #   cni-install  puts cni-rdma onto a node
@@ -10,7 +10,7 @@
 # DIR: its folder. USES: other parts, in link order. LIBS: foreign libraries.
 # GEN: .proto files below lib/ without their ending.
 
-PARTS := base json sysfs grpc kubelet p2p device-plugin cni-rdma cni-install p2p-copy
+PARTS := base json node sysfs grpc kubelet p2p device-plugin cni-rdma cni-install p2p-copy
 
 DIR_base := lib/base
 USES_base :=
@@ -19,6 +19,10 @@ LIBS_base :=
 DIR_json := lib/json
 USES_json := base
 LIBS_json := -ljansson
+
+DIR_node := lib/node
+USES_node := base
+LIBS_node :=
 
 DIR_sysfs := lib/sysfs
 USES_sysfs := json base
@@ -42,13 +46,13 @@ USES_device-plugin := kubelet grpc sysfs json base
 LIBS_device-plugin :=
 
 DIR_cni-rdma := cni-rdma
-USES_cni-rdma := kubelet grpc sysfs json base
+USES_cni-rdma := kubelet grpc sysfs json node base
 # libnl and not libmnl: Debian ships only libnl as an archive, and the plugin is static.
 LIBS_cni-rdma := -lnl-route-3 -lnl-3 -lm
 override CPPFLAGS += -isystem /usr/include/libnl3
 
 DIR_cni-install := cni-rdma/install
-USES_cni-install := cni-rdma sysfs json base
+USES_cni-install := cni-rdma sysfs json node base
 LIBS_cni-install :=
 
 DIR_p2p-copy := deploy/examples/p2p-copy

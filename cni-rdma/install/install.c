@@ -12,22 +12,22 @@
 #include "json/jsontext.h"
 #include "node.h"
 #include "records.h"
-#include "report.h"
+#include "node/report.h"
 
 /* One of our files as it shall be on the node. */
 static bool read_source(const struct install *in, const char *name, char **ret, size_t *ret_len,
-			struct install_report *report)
+			struct report *report)
 {
-	int r = fileio_read(in->source, name, NODE_FILE_MAX, ret, ret_len);
+	int r = fileio_read(in->source, name, NODEFILE_MAX, ret, ret_len);
 
 	if (r < 0)
-		return report_end(report, INSTALL_FAILED,
+		return report_end(report, REPORT_FAILED,
 				  "cannot read %s among the files to install: %s; see --source", name,
 				  strerror(-r));
 	return true;
 }
 
-static bool put_program(const struct install *in, struct install_report *report)
+static bool put_program(const struct install *in, struct report *report)
 {
 	_cleanup_free_ char *wanted = NULL;
 	char path[PATH_MAX];
@@ -37,13 +37,13 @@ static bool put_program(const struct install *in, struct install_report *report)
 	if (!read_source(in, INSTALL_PROGRAM, &wanted, &len, report))
 		return false;
 	(void)snprintf(path, sizeof(path), "%s/" INSTALL_PROGRAM, in->bin);
-	r = node_has(in->root, path, wanted, len, 0755);
+	r = nodefile_has(in->root, path, wanted, len, 0755);
 	if (r > 0)
 		return true;
 	if (r == 0 && in->look)
-		return report_end(report, INSTALL_MISSING, "/%s is missing or of another version", path);
+		return report_end(report, REPORT_MISSING, "/%s is missing or of another version", path);
 	if (r == 0)
-		r = node_write(in->root, path, wanted, len, 0755);
+		r = nodefile_write(in->root, path, wanted, len, 0755);
 	if (r < 0)
 		return report_broken(report, r, "write", path);
 	log_info("wrote /%s", path);
@@ -51,22 +51,22 @@ static bool put_program(const struct install *in, struct install_report *report)
 }
 
 /* A file of the administrator's own is left alone, as long as it says what is needed. */
-static bool keep_modprobe(const struct install *in, const char *path, struct install_report *report)
+static bool keep_modprobe(const struct install *in, const char *path, struct report *report)
 {
-	int r = node_says(in->root, path, "options ib_core netns_mode=0");
+	int r = nodefile_says(in->root, path, "options ib_core netns_mode=0");
 
 	if (r < 0)
 		return report_broken(report, r, "read", path);
 	if (r == 0)
 		return report_end(
-			report, INSTALL_FAILED,
+			report, REPORT_FAILED,
 			"/%s is there, and not from here, but does not say \"options ib_core netns_mode=0\"; add "
 			"that line, or remove the file",
 			path);
 	return true;
 }
 
-static bool put_modprobe(const struct install *in, int records, struct install_report *report)
+static bool put_modprobe(const struct install *in, int records, struct report *report)
 {
 	const char *path = INSTALL_MODPROBE_D "/" INSTALL_MODPROBE;
 	_cleanup_free_ char *wanted = NULL;
@@ -79,34 +79,34 @@ static bool put_modprobe(const struct install *in, int records, struct install_r
 	ours = faccessat(records, NODE_MODPROBE_OURS, F_OK, 0) == 0;
 	if (!ours && faccessat(in->root, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
 		return keep_modprobe(in, path, report);
-	r = node_has(in->root, path, wanted, len, 0644);
+	r = nodefile_has(in->root, path, wanted, len, 0644);
 	if (r > 0)
 		return true;
 	if (r == 0 && in->look)
-		return report_end(report, INSTALL_MISSING, "/%s is missing or of another version", path);
+		return report_end(report, REPORT_MISSING, "/%s is missing or of another version", path);
 	if (r == 0)
 		r = fileio_write_atomic(records, NODE_MODPROBE_OURS, "", 0, 0644);
 	if (r == 0)
-		r = node_write(in->root, path, wanted, len, 0644);
+		r = nodefile_write(in->root, path, wanted, len, 0644);
 	if (r < 0)
 		return report_broken(report, r, "write", path);
 	log_info("wrote /%s", path);
 	return true;
 }
 
-static bool put_mode(const struct install *in, struct install_report *report)
+static bool put_mode(const struct install *in, struct report *report)
 {
 	bool shared = false;
 	int r = in->is_shared(&shared);
 
 	if (r == -EPROTONOSUPPORT)
 		return report_end(
-			report, INSTALL_WAIT,
+			report, REPORT_WAIT,
 			"this node has no RDMA yet (ib_core is not loaded); the pod network is changed when it has. Look "
 			"at the NICs' drivers: 'lsmod', 'dmesg'");
 	if (r < 0)
 		return report_end(
-			report, INSTALL_FAILED,
+			report, REPORT_FAILED,
 			"cannot ask the kernel whether RDMA devices are shared: %s; Linux 5.3 or later is needed",
 			strerror(-r));
 	if (!shared)
@@ -118,12 +118,12 @@ static bool put_mode(const struct install *in, struct install_report *report)
 	}
 	if (r != -EBUSY)
 		return report_end(
-			report, INSTALL_FAILED,
+			report, REPORT_FAILED,
 			"cannot make RDMA namespaces exclusive: %s; this needs CAP_NET_ADMIN, in the host's network "
 			"namespace",
 			strerror(-r));
 	return report_end(
-		report, INSTALL_REBOOT,
+		report, REPORT_REBOOT,
 		"this node needs a reboot (kubectl drain it first): RDMA devices are shared by all network namespaces, and "
 		"the kernel does not change that while one besides the first exists, which each pod has. "
 		"/" INSTALL_MODPROBE_D "/" INSTALL_MODPROBE
@@ -164,7 +164,7 @@ static int join(const struct node_list *list, const char *entry, const struct re
 }
 
 static bool write_list(const struct install *in, int records, const struct node_list *list, const char *entry,
-		       struct install_report *report)
+		       struct report *report)
 {
 	_cleanup_(record_done) struct record record = { 0 };
 	_cleanup_free_ char *before = NULL, *text = NULL;
@@ -177,7 +177,7 @@ static bool write_list(const struct install *in, int records, const struct node_
 	r = join(list, entry, &record, &before, &text);
 	if (r == -EBADMSG)
 		return report_end(
-			report, INSTALL_FAILED,
+			report, REPORT_FAILED,
 			"/%s spells its key \"plugins\" with escapes; write it plainly. It was left as it is",
 			list->path);
 	if (r < 0)
@@ -185,12 +185,12 @@ static bool write_list(const struct install *in, int records, const struct node_
 	if (!text)
 		return true;
 	if (in->look)
-		return report_end(report, INSTALL_MISSING, "/%s has no entry of cni-rdma, or another one",
+		return report_end(report, REPORT_MISSING, "/%s has no entry of cni-rdma, or another one",
 				  list->path);
 	r = record_save(records, list->name, in->conf, before, text);
 	if (r < 0)
 		return report_broken(report, r, "write to", INSTALL_RECORDS);
-	r = node_write(in->root, list->path, text, strlen(text), list->mode);
+	r = nodefile_write(in->root, list->path, text, strlen(text), list->mode);
 	if (r < 0)
 		return report_broken(report, r, "write", list->path);
 	log_info("put cni-rdma into /%s, the list \"%s\"", list->path,
@@ -198,7 +198,7 @@ static bool write_list(const struct install *in, int records, const struct node_
 	return true;
 }
 
-static bool put_entry(const struct install *in, int records, struct install_report *report)
+static bool put_entry(const struct install *in, int records, struct report *report)
 {
 	_cleanup_(node_list_done) struct node_list list = { 0 };
 	_cleanup_free_ char *text = NULL, *name = NULL;
@@ -210,10 +210,10 @@ static bool put_entry(const struct install *in, int records, struct install_repo
 	if (!read_source(in, INSTALL_ENTRY, &text, &len, report))
 		return false;
 	if (jsontext_parse(text, len, JSON_REJECT_DUPLICATES, &entry, NULL) == -ENOMEM)
-		return report_end(report, INSTALL_FAILED, INSTALL_ENTRY ": out of memory");
+		return report_end(report, REPORT_FAILED, INSTALL_ENTRY ": out of memory");
 	if (strcmp(json_string_value(json_object_get(entry, "type")) ?: "", CHAIN_TYPE) != 0)
 		return report_end(
-			report, INSTALL_FAILED,
+			report, REPORT_FAILED,
 			INSTALL_ENTRY
 			" is no configuration of cni-rdma: a JSON object with \"type\": \"cni-rdma\"");
 	while (len > 0 && strchr(" \t\r\n", text[len - 1]))
@@ -221,7 +221,7 @@ static bool put_entry(const struct install *in, int records, struct install_repo
 	r = chain_first(in->root, in->conf, &name);
 	if (r == -ENOENT)
 		return report_end(
-			report, INSTALL_WAIT,
+			report, REPORT_WAIT,
 			"this node has no pod network yet: /%s has no *.conflist; install the cluster's network, or name "
 			"its folder with --conf",
 			in->conf);
@@ -229,14 +229,14 @@ static bool put_entry(const struct install *in, int records, struct install_repo
 		return report_broken(report, r, "read", in->conf);
 	if (!chain_is_list(name))
 		return report_end(
-			report, INSTALL_FAILED,
+			report, REPORT_FAILED,
 			"the runtime takes the pod network from /%s/%s, a single plugin to which no other can be chained; "
 			"make it a list (\"plugins\": [...]) in a file *.conflist and remove it; with Multus chain cni-rdma "
 			"in the NetworkAttachmentDefinition",
 			in->conf, name);
 	r = node_list_load(in->root, in->conf, name, &list, why, sizeof(why));
 	if (r == -EBADMSG)
-		return report_end(report, INSTALL_FAILED,
+		return report_end(report, REPORT_FAILED,
 				  "/%s/%s is no CNI configuration list: %s; it was left as it is", in->conf,
 				  name, why);
 	if (r < 0)
@@ -244,12 +244,14 @@ static bool put_entry(const struct install *in, int records, struct install_repo
 	return write_list(in, records, &list, text, report);
 }
 
-void install_put(const struct install *in, struct install_report *report)
+void install_put(const struct install *in, struct report *report)
 {
 	_cleanup_close_ int records = -EBADF, lock = -EBADF;
 
-	if (!node_open_records(in, &records, &lock, report) || !put_program(in, report) ||
-	    !put_modprobe(in, records, report) || !put_mode(in, report) || !put_entry(in, records, report))
+	if (!nodefile_open_records(in->root, INSTALL_RECORDS, "cni-rdma-install", in->look, &records, &lock,
+				   report) ||
+	    !put_program(in, report) || !put_modprobe(in, records, report) || !put_mode(in, report) ||
+	    !put_entry(in, records, report))
 		return;
-	(void)report_end(report, INSTALL_DONE, "cni-rdma is on this node and in its pod network");
+	(void)report_end(report, REPORT_DONE, "cni-rdma is on this node and in its pod network");
 }

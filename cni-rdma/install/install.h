@@ -16,7 +16,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define INSTALL_TEXT_MAX 1024
+#include "node/report.h"
+
 #define INSTALL_PROGRAM "cni-rdma"
 #define INSTALL_ENTRY "cni-rdma.json"
 #define INSTALL_MODPROBE "gaudi-p2p.conf"
@@ -25,16 +26,6 @@
 #define INSTALL_CONF "etc/cni/net.d"
 #define INSTALL_MODPROBE_D "etc/modprobe.d"
 #define INSTALL_RECORDS "var/lib/cni/cni-rdma-install"
-
-/* Also the exit status of the program; 2 is for a wrong command line. */
-enum install_outcome {
-	INSTALL_DONE = 0,
-	INSTALL_FAILED = 1,  /* somebody has to do something */
-	INSTALL_REBOOT = 3,  /* all that can be done before a reboot is done */
-	INSTALL_WAIT = 4,    /* something that others do is missing: the pod network, RDMA */
-	INSTALL_MISSING = 5, /* install_look(): there is something to do */
-	INSTALL_IN_USE = 6,  /* install_remove(): pods hold NICs */
-};
 
 struct install {
 	int root;	 /* the node's file system */
@@ -47,13 +38,11 @@ struct install {
 	bool look; /* only look, write nothing */
 };
 
-/* What came out of it, in words for an administrator, with the next step where there is one. */
-struct install_report {
-	enum install_outcome outcome;
-	char text[INSTALL_TEXT_MAX];
-};
-
-void install_put(const struct install *in, struct install_report *report);
-void install_remove(const struct install *in, struct install_report *report);
+/*
+ * REPORT_REBOOT: the mode; REPORT_WAIT: no pod network or no RDMA yet; REPORT_IN_USE: pods hold NICs;
+ * REPORT_MISSING, when only looking: there is something to do.
+ */
+void install_put(const struct install *in, struct report *report);
+void install_remove(const struct install *in, struct report *report);
 
 #endif

@@ -3,7 +3,7 @@
 #include <limits.h>
 #include <string.h>
 
-#include "../lock.h"
+#include "node/lock.h"
 #include "../state.h"
 #include "base/fileio.h"
 #include "base/log.h"
@@ -11,7 +11,7 @@
 #include "install.h"
 #include "node.h"
 #include "records.h"
-#include "report.h"
+#include "node/report.h"
 
 #define STATE_DIR "var/lib/cni/cni-rdma"
 #define LOCK_MS 30000
@@ -52,7 +52,7 @@ static void name_pods(const struct state_list *list, char *text, size_t size)
  * No pod may have a NIC, from here until *ret_lock is closed: without our entry its end would not call cni-rdma,
  * which is what ends the regions on the NIC.
  */
-static bool check_unused(const struct install *in, int *ret_lock, struct install_report *report)
+static bool check_unused(const struct install *in, int *ret_lock, struct report *report)
 {
 	_cleanup_close_ int dir = openat(in->root, STATE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_(state_list_done) struct state_list list = { 0 };
@@ -64,7 +64,7 @@ static bool check_unused(const struct install *in, int *ret_lock, struct install
 		return errno == ENOENT || report_broken(report, negative_errno(), "open", STATE_DIR);
 	r = lock_take(dir, LOCK_MS, "cni-rdma-install", ret_lock, holder, sizeof(holder));
 	if (r == -ETIMEDOUT)
-		return report_end(report, INSTALL_IN_USE,
+		return report_end(report, REPORT_IN_USE,
 				  "cni-rdma is at work: %s; nothing was taken away, try again", holder);
 	if (r == 0)
 		r = state_list_load(dir, &list);
@@ -76,7 +76,7 @@ static bool check_unused(const struct install *in, int *ret_lock, struct install
 		return true;
 	name_pods(&list, pods, sizeof(pods));
 	return report_end(
-		report, INSTALL_IN_USE,
+		report, REPORT_IN_USE,
 		"NICs are with %zu pod%s (%s%s); nothing was taken away: their end needs cni-rdma. Delete them, or "
 		"drain the node, and run this again",
 		files, files == 1 ? "" : "s", pods,
@@ -85,7 +85,7 @@ static bool check_unused(const struct install *in, int *ret_lock, struct install
 
 /* The list without us: as it was, unless it was edited with us in it. */
 static bool write_without(const struct install *in, const struct record *record, struct node_list *list,
-			  struct install_report *report)
+			  struct report *report)
 {
 	_cleanup_free_ char *edited = NULL;
 	const char *text = record->before;
@@ -96,7 +96,7 @@ static bool write_without(const struct install *in, const struct record *record,
 		text = edited;
 	}
 	if (r == 0)
-		r = node_write(in->root, list->path, text, strlen(text), list->mode);
+		r = nodefile_write(in->root, list->path, text, strlen(text), list->mode);
 	if (r < 0)
 		return report_broken(report, r, "write", list->path);
 	log_info("took cni-rdma out of /%s%s", list->path,
@@ -104,8 +104,7 @@ static bool write_without(const struct install *in, const struct record *record,
 	return true;
 }
 
-static bool restore_list(const struct install *in, int records, const char *name,
-			 struct install_report *report)
+static bool restore_list(const struct install *in, int records, const char *name, struct report *report)
 {
 	_cleanup_(node_list_done) struct node_list list = { 0 };
 	_cleanup_(record_done) struct record record = { 0 };
@@ -118,7 +117,7 @@ static bool restore_list(const struct install *in, int records, const char *name
 	r = node_list_load(in->root, record.folder, name, &list, why, sizeof(why));
 	if (r == -EBADMSG)
 		return report_end(
-			report, INSTALL_FAILED,
+			report, REPORT_FAILED,
 			"/%s/%s cannot be understood any more: %s; take the entry of cni-rdma out by hand, then "
 			"remove /" INSTALL_RECORDS "/%s.record",
 			record.folder, name, why, name);
@@ -130,7 +129,7 @@ static bool restore_list(const struct install *in, int records, const char *name
 	return r == 0 || report_broken(report, r, "write to", INSTALL_RECORDS);
 }
 
-static bool restore_lists(const struct install *in, int records, struct install_report *report)
+static bool restore_lists(const struct install *in, int records, struct report *report)
 {
 	for (;;) {
 		_cleanup_free_ char *name = NULL;
@@ -146,7 +145,7 @@ static bool restore_lists(const struct install *in, int records, struct install_
 }
 
 /* A network that somebody else put us into would name a program that is not there. */
-static bool check_unnamed(const struct install *in, struct install_report *report)
+static bool check_unnamed(const struct install *in, struct report *report)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
@@ -169,7 +168,7 @@ static bool check_unnamed(const struct install *in, struct install_report *repor
 		/* Not parsed: what we would refuse, a runtime may take. */
 		if (r == 0 && strstr(text, "\"" CHAIN_TYPE "\""))
 			return report_end(
-				report, INSTALL_FAILED,
+				report, REPORT_FAILED,
 				"/%s/%s names cni-rdma, and not by this installer: take that entry out by hand and run "
 				"this again; until then the program stays",
 				in->conf, entry->d_name);
@@ -177,7 +176,7 @@ static bool check_unnamed(const struct install *in, struct install_report *repor
 	return true;
 }
 
-static bool take_file(const struct install *in, const char *path, struct install_report *report)
+static bool take_file(const struct install *in, const char *path, struct report *report)
 {
 	if (unlinkat(in->root, path, 0) == 0)
 		log_info("removed /%s", path);
@@ -186,7 +185,7 @@ static bool take_file(const struct install *in, const char *path, struct install
 	return true;
 }
 
-static bool take_modprobe(const struct install *in, int records, struct install_report *report)
+static bool take_modprobe(const struct install *in, int records, struct report *report)
 {
 	const char *path = INSTALL_MODPROBE_D "/" INSTALL_MODPROBE;
 
@@ -199,20 +198,22 @@ static bool take_modprobe(const struct install *in, int records, struct install_
 	return true;
 }
 
-void install_remove(const struct install *in, struct install_report *report)
+void install_remove(const struct install *in, struct report *report)
 {
 	_cleanup_close_ int records = -EBADF, lock = -EBADF, unused = -EBADF;
 	char program[PATH_MAX];
 
 	(void)snprintf(program, sizeof(program), "%s/" INSTALL_PROGRAM, in->bin);
-	if (!node_open_records(in, &records, &lock, report) || !check_unused(in, &unused, report) ||
-	    !restore_lists(in, records, report) || !check_unnamed(in, report) ||
-	    !take_file(in, program, report) || !take_modprobe(in, records, report))
+	if (!nodefile_open_records(in->root, INSTALL_RECORDS, "cni-rdma-install", in->look, &records, &lock,
+				   report) ||
+	    !check_unused(in, &unused, report) || !restore_lists(in, records, report) ||
+	    !check_unnamed(in, report) || !take_file(in, program, report) ||
+	    !take_modprobe(in, records, report))
 		return;
 	if (unlinkat(records, LOCK_FILE, 0) < 0 || unlinkat(in->root, INSTALL_RECORDS, AT_REMOVEDIR) < 0)
 		log_warning_errno(errno, "/" INSTALL_RECORDS " stays");
 	(void)report_end(
-		report, INSTALL_DONE,
+		report, REPORT_DONE,
 		"cni-rdma is no longer on this node; until the next boot RDMA devices stay with one network namespace "
 		"each. So that the driver refuses NICs whose regions nothing ends now: echo refuse "
 		">/sys/module/gaudi_p2p/parameters/nonrevocable");

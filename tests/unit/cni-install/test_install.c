@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 #include "../../../cni-rdma/install/install.h"
-#include "../../../cni-rdma/lock.h"
+#include "node/lock.h"
 #include "../../../cni-rdma/state.h"
 #include "../failalloc.h"
 #include "../failopen.h"
@@ -87,13 +87,13 @@ static bool exists(struct world *w, const char *path)
 	return faccessat(fakefs_root(w->fs), path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-static enum install_outcome put(struct world *w, struct install_report *report)
+static enum report_outcome put(struct world *w, struct report *report)
 {
 	install_put(&w->in, report);
 	return report->outcome;
 }
 
-static enum install_outcome take(struct world *w, struct install_report *report)
+static enum report_outcome take(struct world *w, struct report *report)
 {
 	install_remove(&w->in, report);
 	return report->outcome;
@@ -101,8 +101,8 @@ static enum install_outcome take(struct world *w, struct install_report *report)
 
 #define assert_outcome(outcome, call, words)                                \
 	do {                                                                \
-		struct install_report r_ = { 0 };                           \
-		enum install_outcome got_ = call(w, &r_);                   \
+		struct report r_ = { 0 };                                   \
+		enum report_outcome got_ = call(w, &r_);                    \
 		if (got_ != (outcome) || !strstr(r_.text, words))           \
 			fail_msg("outcome %d, \"%s\"", (int)got_, r_.text); \
 	} while (0)
@@ -141,7 +141,7 @@ static void all_is_put_and_taken_back(void **state)
 	struct stat st;
 
 	fakefs_chmod(w->fs, LIST, 0600);
-	assert_outcome(INSTALL_DONE, put, "is on this node");
+	assert_outcome(REPORT_DONE, put, "is on this node");
 	assert_string_equal(fakefs_get(w->fs, BINARY), "the program");
 	assert_int_equal(stat(fakefs_join(w->fs, BINARY), &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0755);
@@ -153,14 +153,14 @@ static void all_is_put_and_taken_back(void **state)
 	assert_int_equal(files_in(w, "etc/cni/net.d"), 1);
 	assert_int_equal(files_in(w, "opt/cni/bin"), 1);
 
-	assert_outcome(INSTALL_DONE, take, "no longer");
+	assert_outcome(REPORT_DONE, take, "no longer");
 	assert_list(w, false);
 	assert_int_equal(stat(fakefs_join(w->fs, LIST), &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
 	assert_false(exists(w, BINARY));
 	assert_false(exists(w, MODPROBE));
 	assert_false(exists(w, INSTALL_RECORDS));
-	assert_outcome(INSTALL_DONE, take, "no longer");
+	assert_outcome(REPORT_DONE, take, "no longer");
 }
 
 static void installing_again_writes_nothing(void **state)
@@ -168,11 +168,11 @@ static void installing_again_writes_nothing(void **state)
 	struct world *w = *state;
 	struct stat list, binary, modprobe, now;
 
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	assert_int_equal(stat(fakefs_join(w->fs, LIST), &list), 0);
 	assert_int_equal(stat(fakefs_join(w->fs, BINARY), &binary), 0);
 	assert_int_equal(stat(fakefs_join(w->fs, MODPROBE), &modprobe), 0);
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	assert_int_equal(stat(fakefs_join(w->fs, LIST), &now), 0);
 	assert_int_equal(now.st_ino, list.st_ino);
 	assert_int_equal(stat(fakefs_join(w->fs, BINARY), &now), 0);
@@ -185,15 +185,15 @@ static void another_version_takes_the_place_of_the_old(void **state)
 {
 	struct world *w = *state;
 
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	fakefs_put(w->source, "cni-rdma", "a longer program");
 	fakefs_put(w->source, "cni-rdma.json", "{\"type\": \"cni-rdma\", \"gidTimeout\": 20}");
 	fakefs_put(w->source, "gaudi-p2p.conf", "options ib_core netns_mode=0\n# more\n");
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	assert_string_equal(fakefs_get(w->fs, BINARY), "a longer program");
 	assert_string_equal(fakefs_get(w->fs, MODPROBE), "options ib_core netns_mode=0\n# more\n");
 	assert_list(w, true);
-	assert_outcome(INSTALL_DONE, take, "");
+	assert_outcome(REPORT_DONE, take, "");
 	assert_list(w, false);
 	assert_false(exists(w, MODPROBE));
 }
@@ -203,11 +203,11 @@ static void a_network_that_is_written_anew_gets_the_entry_again(void **state)
 	struct world *w = *state;
 	static const char newer[] = "{\"name\":\"n\",\"plugins\":[{\"type\":\"bridge\"}]}";
 
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	fakefs_put(w->fs, LIST, newer);
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	assert_non_null(strstr(fakefs_get(w->fs, LIST), "cni-rdma"));
-	assert_outcome(INSTALL_DONE, take, "");
+	assert_outcome(REPORT_DONE, take, "");
 	assert_string_equal(fakefs_get(w->fs, LIST), newer);
 }
 
@@ -218,16 +218,16 @@ static void an_edited_list_loses_only_our_entry(void **state)
 		    *wanted = json_loads("{\"name\":\"n\",\"plugins\":[{\"type\":\"a\"},{\"type\":\"b\"}]}",
 					 0, NULL);
 
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	fakefs_put(
 		w->fs, LIST,
 		"{\"name\":\"n\",\"plugins\":[{\"type\":\"a\"},{\"type\":\"cni-rdma\",\"old\":1},{\"type\":\"b\"}]}");
-	assert_outcome(INSTALL_DONE, put, ""); /* corrects our entry where it is */
+	assert_outcome(REPORT_DONE, put, ""); /* corrects our entry where it is */
 	assert_null(strstr(fakefs_get(w->fs, LIST), "old"));
 	fakefs_put(
 		w->fs, LIST,
 		"{\"name\":\"n\",\"plugins\":[{\"type\":\"a\"},{\"type\":\"cni-rdma\"},{\"type\":\"b\"}]}");
-	assert_outcome(INSTALL_DONE, take, "");
+	assert_outcome(REPORT_DONE, take, "");
 	now = json_loads(fakefs_get(w->fs, LIST), 0, NULL);
 	assert_true(json_equal(now, wanted));
 }
@@ -240,17 +240,17 @@ static void the_first_of_two_lists_is_taken(void **state)
 		   "{\"name\":\"o\",\"plugins\":[{\"type\":\"x\"}]}");
 	fakefs_put(w->fs, "etc/cni/net.d/00-readme.txt", "no network");
 	fakefs_mkdir(w->fs, "etc/cni/net.d/05-folder.conflist");
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	assert_list(w, true);
 	assert_string_equal(fakefs_get(w->fs, "etc/cni/net.d/20-other.conflist"),
 			    "{\"name\":\"o\",\"plugins\":[{\"type\":\"x\"}]}");
 	/* Then another network comes before: both have it, both lose it. */
 	fakefs_put(w->fs, "etc/cni/net.d/09-first.conflist",
 		   "{\"name\":\"f\",\"plugins\":[{\"type\":\"y\"}]}");
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	assert_non_null(strstr(fakefs_get(w->fs, "etc/cni/net.d/09-first.conflist"), "cni-rdma"));
 	fakefs_remove(w->fs, LIST); /* the old one goes for good */
-	assert_outcome(INSTALL_DONE, take, "");
+	assert_outcome(REPORT_DONE, take, "");
 	assert_string_equal(fakefs_get(w->fs, "etc/cni/net.d/09-first.conflist"),
 			    "{\"name\":\"f\",\"plugins\":[{\"type\":\"y\"}]}");
 }
@@ -260,13 +260,13 @@ static void no_network_is_waited_for(void **state)
 	struct world *w = *state;
 
 	fakefs_remove(w->fs, LIST);
-	assert_outcome(INSTALL_WAIT, put, "no pod network yet");
+	assert_outcome(REPORT_WAIT, put, "no pod network yet");
 	fakefs_remove(w->fs, "etc/cni");
-	assert_outcome(INSTALL_WAIT, put, "no pod network yet");
+	assert_outcome(REPORT_WAIT, put, "no pod network yet");
 	assert_true(exists(w, BINARY)); /* the rest is there already */
-	assert_outcome(INSTALL_DONE, take, "");
+	assert_outcome(REPORT_DONE, take, "");
 	fakefs_put(w->fs, LIST, network);
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	assert_list(w, true);
 }
 
@@ -291,12 +291,12 @@ static void what_is_no_list_is_refused_and_left(void **state)
 
 		(void)snprintf(path, sizeof(path), "etc/cni/net.d/%s", cases[i].name);
 		fakefs_put(w->fs, path, cases[i].text);
-		assert_outcome(INSTALL_FAILED, put, cases[i].words);
+		assert_outcome(REPORT_FAILED, put, cases[i].words);
 		assert_string_equal(fakefs_get(w->fs, path), cases[i].text);
 		fakefs_remove(w->fs, path);
 	}
 	fakefs_link(w->fs, "etc/cni/net.d/05-link.conflist", "10-net.conflist");
-	assert_outcome(INSTALL_FAILED, put, "link");
+	assert_outcome(REPORT_FAILED, put, "link");
 	assert_list(w, false);
 }
 
@@ -307,9 +307,9 @@ static void an_entry_by_hand_stays_and_keeps_the_program(void **state)
 		"{\"name\":\"n\",\"plugins\":[{\"type\":\"a\"},{\"type\":\"cni-rdma\",\"mine\":1}]}";
 
 	fakefs_put(w->fs, LIST, hand);
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	assert_string_equal(fakefs_get(w->fs, LIST), hand);
-	assert_outcome(INSTALL_FAILED, take, "by hand");
+	assert_outcome(REPORT_FAILED, take, "by hand");
 	assert_string_equal(fakefs_get(w->fs, LIST), hand);
 	assert_true(exists(w, BINARY));
 }
@@ -319,11 +319,11 @@ static void a_modprobe_file_by_hand_stays(void **state)
 	struct world *w = *state;
 
 	fakefs_put(w->fs, MODPROBE, "options ib_core netns_mode=0x\n#options ib_core netns_mode=0\n");
-	assert_outcome(INSTALL_FAILED, put, "add that line");
+	assert_outcome(REPORT_FAILED, put, "add that line");
 	assert_list(w, false);
 	fakefs_put(w->fs, MODPROBE, "  options ib_core netns_mode=0 foo=1");
-	assert_outcome(INSTALL_DONE, put, "");
-	assert_outcome(INSTALL_DONE, take, "");
+	assert_outcome(REPORT_DONE, put, "");
+	assert_outcome(REPORT_DONE, take, "");
 	assert_string_equal(fakefs_get(w->fs, MODPROBE), "  options ib_core netns_mode=0 foo=1");
 }
 
@@ -333,21 +333,21 @@ static void shared_mode_is_changed_or_needs_a_reboot(void **state)
 
 	shared = true;
 	set_error = -EBUSY;
-	assert_outcome(INSTALL_REBOOT, put, "needs a reboot");
+	assert_outcome(REPORT_REBOOT, put, "needs a reboot");
 	assert_true(exists(w, MODPROBE)); /* so that the reboot helps */
 	assert_list(w, false);
 	set_error = -EPERM;
-	assert_outcome(INSTALL_FAILED, put, "CAP_NET_ADMIN");
+	assert_outcome(REPORT_FAILED, put, "CAP_NET_ADMIN");
 	w->in.look = true;
-	assert_outcome(INSTALL_REBOOT, put, "needs a reboot");
+	assert_outcome(REPORT_REBOOT, put, "needs a reboot");
 	w->in.look = false;
 	mode_error = -EPROTONOSUPPORT;
-	assert_outcome(INSTALL_WAIT, put, "no RDMA yet");
+	assert_outcome(REPORT_WAIT, put, "no RDMA yet");
 	mode_error = -EOPNOTSUPP;
-	assert_outcome(INSTALL_FAILED, put, "5.3");
+	assert_outcome(REPORT_FAILED, put, "5.3");
 	assert_list(w, false);
 	mode_error = set_error = 0;
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	assert_false(shared);
 	assert_list(w, true);
 }
@@ -360,22 +360,22 @@ static void looking_writes_nothing_and_says_what_is_missing(void **state)
 	} parts[] = { { BINARY, "/" BINARY }, { MODPROBE, "/" MODPROBE }, { LIST, "/" LIST } };
 
 	w->in.look = true;
-	assert_outcome(INSTALL_MISSING, put, BINARY);
+	assert_outcome(REPORT_MISSING, put, BINARY);
 	assert_false(exists(w, INSTALL_RECORDS));
 	assert_false(exists(w, BINARY));
 	fakefs_put(w->fs, MODPROBE, "options ib_core netns_mode=0\n");
 	fakefs_put(w->fs, BINARY, "the program");
 	fakefs_chmod(w->fs, BINARY, 0755);
-	assert_outcome(INSTALL_MISSING, put, "no entry of cni-rdma");
+	assert_outcome(REPORT_MISSING, put, "no entry of cni-rdma");
 	assert_list(w, false);
 	fakefs_remove(w->fs, MODPROBE);
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		w->in.look = false;
-		assert_outcome(INSTALL_DONE, put, "");
+		assert_outcome(REPORT_DONE, put, "");
 		w->in.look = true;
-		assert_outcome(INSTALL_DONE, put, "");
+		assert_outcome(REPORT_DONE, put, "");
 		fakefs_put(w->fs, parts[i].path, strcmp(parts[i].path, LIST) == 0 ? network : "other");
-		assert_outcome(INSTALL_MISSING, put, parts[i].words);
+		assert_outcome(REPORT_MISSING, put, parts[i].words);
 	}
 }
 
@@ -403,20 +403,20 @@ static void pods_with_nics_keep_all_of_it(void **state)
 {
 	struct world *w = *state;
 
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	attach(w, "1a", "default/train-0");
 	attach(w, "2b", "ml/train-1");
-	assert_outcome(INSTALL_IN_USE, take, "default/train-0");
-	assert_outcome(INSTALL_IN_USE, take, "ml/train-1");
+	assert_outcome(REPORT_IN_USE, take, "default/train-0");
+	assert_outcome(REPORT_IN_USE, take, "ml/train-1");
 	assert_list(w, true);
 	assert_true(exists(w, BINARY));
 	assert_true(exists(w, MODPROBE));
 	fakefs_remove(w->fs, STATE "/1a-eth0.json");
 	fakefs_put(w->fs, STATE "/2b-eth0.json", "{"); /* whose it is nobody knows, but it is somebody's */
-	assert_outcome(INSTALL_IN_USE, take, "cannot be read");
+	assert_outcome(REPORT_IN_USE, take, "cannot be read");
 	assert_list(w, true);
 	fakefs_remove(w->fs, STATE "/2b-eth0.json");
-	assert_outcome(INSTALL_DONE, take, "");
+	assert_outcome(REPORT_DONE, take, "");
 	assert_list(w, false);
 	assert_false(exists(w, BINARY));
 }
@@ -426,11 +426,11 @@ static void bad_sources_change_nothing(void **state)
 	struct world *w = *state;
 
 	fakefs_put(w->source, "cni-rdma.json", "{\"type\": \"other\"}");
-	assert_outcome(INSTALL_FAILED, put, "no configuration of cni-rdma");
+	assert_outcome(REPORT_FAILED, put, "no configuration of cni-rdma");
 	fakefs_put(w->source, "cni-rdma.json", "{");
-	assert_outcome(INSTALL_FAILED, put, "no configuration of cni-rdma");
+	assert_outcome(REPORT_FAILED, put, "no configuration of cni-rdma");
 	fakefs_remove(w->source, "cni-rdma");
-	assert_outcome(INSTALL_FAILED, put, "--source");
+	assert_outcome(REPORT_FAILED, put, "--source");
 	assert_list(w, false);
 }
 
@@ -438,10 +438,10 @@ static void a_damaged_record_is_told_and_nothing_is_guessed(void **state)
 {
 	struct world *w = *state;
 
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	fakefs_put(w->fs, INSTALL_RECORDS "/10-net.conflist.record", "{\"before\": 1}");
-	assert_outcome(INSTALL_FAILED, put, "cannot understand");
-	assert_outcome(INSTALL_FAILED, take, "cannot understand");
+	assert_outcome(REPORT_FAILED, put, "cannot understand");
+	assert_outcome(REPORT_FAILED, take, "cannot understand");
 	assert_list(w, true);
 	assert_true(exists(w, BINARY));
 }
@@ -450,17 +450,17 @@ static void a_list_that_broke_meanwhile_is_told_and_left(void **state)
 {
 	struct world *w = *state;
 
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	fakefs_put(w->fs, LIST, "{\"plugins\": [\"cni-rdma\"");
-	assert_outcome(INSTALL_FAILED, take, "by hand");
+	assert_outcome(REPORT_FAILED, take, "by hand");
 	assert_true(exists(w, BINARY));
 	fakefs_remove(w->fs, INSTALL_RECORDS "/10-net.conflist.record");
-	assert_outcome(INSTALL_FAILED, take, "the program stays");
+	assert_outcome(REPORT_FAILED, take, "the program stays");
 	fakefs_remove(w->fs, LIST);
 	fakefs_put(w->fs, "etc/cni/net.d/99-alone.conf", "{\"type\": \"cni-rdma\"}");
-	assert_outcome(INSTALL_FAILED, take, "99-alone.conf names cni-rdma");
+	assert_outcome(REPORT_FAILED, take, "99-alone.conf names cni-rdma");
 	fakefs_remove(w->fs, "etc/cni/net.d/99-alone.conf");
-	assert_outcome(INSTALL_DONE, take, "");
+	assert_outcome(REPORT_DONE, take, "");
 	assert_false(exists(w, BINARY));
 }
 
@@ -470,11 +470,11 @@ static void another_folder_of_networks_is_remembered(void **state)
 
 	fakefs_put(w->fs, "k3s/net.d/10-k3s.conflist", network);
 	w->in.conf = "k3s/net.d";
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 	assert_non_null(strstr(fakefs_get(w->fs, "k3s/net.d/10-k3s.conflist"), "cni-rdma"));
 	assert_list(w, false);
 	w->in.conf = INSTALL_CONF; /* forgotten by whoever uninstalls */
-	assert_outcome(INSTALL_DONE, take, "");
+	assert_outcome(REPORT_DONE, take, "");
 	assert_string_equal(fakefs_get(w->fs, "k3s/net.d/10-k3s.conflist"), network);
 }
 
@@ -497,21 +497,21 @@ static void every_failing_open_leaves_the_old_or_the_new(void **state)
 	bool more = true;
 
 	for (; more; n++) {
-		struct install_report report = { 0 };
+		struct report report = { 0 };
 
 		failopen_arm(n, EMFILE);
 		install_put(&w->in, &report);
 		more = failopen_disarm();
-		broken += report.outcome != INSTALL_DONE;
+		broken += report.outcome != REPORT_DONE;
 		assert_old_or_new(w);
-		assert_outcome(INSTALL_DONE, put, "");
+		assert_outcome(REPORT_DONE, put, "");
 		assert_list(w, true);
 
 		failopen_arm(n, EMFILE);
 		install_remove(&w->in, &report);
 		more = failopen_disarm() || more;
 		assert_old_or_new(w);
-		assert_outcome(INSTALL_DONE, take, "");
+		assert_outcome(REPORT_DONE, take, "");
 		assert_list(w, false);
 		assert_false(exists(w, INSTALL_RECORDS));
 	}
@@ -525,7 +525,7 @@ static void every_failing_allocation_leaves_the_old_or_the_new(void **state)
 	bool more = true;
 
 	for (; more; n++) {
-		struct install_report report = { 0 };
+		struct report report = { 0 };
 
 		failalloc_arm(n);
 		failalloc_resume();
@@ -533,7 +533,7 @@ static void every_failing_allocation_leaves_the_old_or_the_new(void **state)
 		failalloc_pause();
 		more = failalloc_disarm();
 		assert_old_or_new(w);
-		assert_outcome(INSTALL_DONE, put, "");
+		assert_outcome(REPORT_DONE, put, "");
 
 		failalloc_arm(n);
 		failalloc_resume();
@@ -541,7 +541,7 @@ static void every_failing_allocation_leaves_the_old_or_the_new(void **state)
 		failalloc_pause();
 		more = failalloc_disarm() || more;
 		assert_old_or_new(w);
-		assert_outcome(INSTALL_DONE, take, "");
+		assert_outcome(REPORT_DONE, take, "");
 		assert_list(w, false);
 		assert_false(exists(w, INSTALL_RECORDS));
 	}
@@ -551,7 +551,7 @@ static void every_failing_allocation_leaves_the_old_or_the_new(void **state)
 static void a_full_or_read_only_folder_leaves_the_list(void **state)
 {
 	struct world *w = *state;
-	struct install_report report;
+	struct report report;
 
 	static char big[64 << 10];
 
@@ -564,25 +564,25 @@ static void a_full_or_read_only_folder_leaves_the_list(void **state)
 	fakefs_put(w->source, "cni-rdma", big);
 	fakefs_mkdir(w->fs, "opt/cni/bin");
 	sandbox_mount(fakefs_join(w->fs, "opt/cni/bin"), "size=16k");
-	assert_outcome(INSTALL_FAILED, put, "make room");
+	assert_outcome(REPORT_FAILED, put, "make room");
 	assert_int_equal(files_in(w, "opt/cni/bin"), 0);
 	sandbox_unmount(fakefs_join(w->fs, "opt/cni/bin"));
 	assert_list(w, false);
 
 	sandbox_bind(fakefs_join(w->fs, "etc/cni/net.d"), fakefs_join(w->fs, "etc/cni/net.d"), true);
 	install_put(&w->in, &report);
-	assert_int_equal(report.outcome, INSTALL_FAILED);
+	assert_int_equal(report.outcome, REPORT_FAILED);
 	assert_non_null(strstr(report.text, "mount that folder writable"));
 	assert_list(w, false);
 	sandbox_unmount(fakefs_join(w->fs, "etc/cni/net.d"));
-	assert_outcome(INSTALL_DONE, put, "");
+	assert_outcome(REPORT_DONE, put, "");
 
 	sandbox_bind(fakefs_join(w->fs, "etc/cni/net.d"), fakefs_join(w->fs, "etc/cni/net.d"), true);
-	assert_outcome(INSTALL_FAILED, take, "mount that folder writable");
+	assert_outcome(REPORT_FAILED, take, "mount that folder writable");
 	assert_list(w, true);
 	assert_true(exists(w, BINARY));
 	sandbox_unmount(fakefs_join(w->fs, "etc/cni/net.d"));
-	assert_outcome(INSTALL_DONE, take, "");
+	assert_outcome(REPORT_DONE, take, "");
 	assert_list(w, false);
 	(void)close(w->in.root);
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../../cni-rdma/lock.h"
+#include "node/lock.h"
 #include "../../../cni-rdma/numbers.h"
 #include "../../../cni-rdma/state.h"
 #include "../fakefs.h"

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The node-wide lock. Device numbers of RDMA devices are given out lowest
- * first at every move, so two moves at once would swap them.
+ * The lock of a folder: what it guards is changed by one process at a time, on the whole node.
  */
-#ifndef CNI_RDMA_LOCK_H
-#define CNI_RDMA_LOCK_H
+#ifndef NODE_LOCK_H
+#define NODE_LOCK_H
 
 #include <stddef.h>
 

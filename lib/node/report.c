@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "report.h"
+#include "node/report.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-bool report_end(struct install_report *report, enum install_outcome outcome, const char *format, ...)
+#include "base/log.h"
+
+bool report_end(struct report *report, enum report_outcome outcome, const char *format, ...)
 {
 	va_list args;
 
@@ -33,8 +35,18 @@ static const char *advice(int error)
 	}
 }
 
-bool report_broken(struct install_report *report, int error, const char *what, const char *path)
+bool report_broken(struct report *report, int error, const char *what, const char *path)
 {
-	return report_end(report, INSTALL_FAILED, "cannot %s /%s: %s%s", what, path, strerror(-error),
+	return report_end(report, REPORT_FAILED, "cannot %s /%s: %s%s", what, path, strerror(-error),
 			  advice(error));
+}
+
+void report_tell(const struct report *report)
+{
+	if (report->outcome == REPORT_DONE)
+		log_info("%s", report->text);
+	else if (report->outcome == REPORT_FAILED)
+		log_error("%s", report->text);
+	else
+		log_warning("%s", report->text);
 }

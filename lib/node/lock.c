@@ -8,7 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/fileio.h"
-#include "lock.h"
+#include "node/lock.h"
 
 #define POLL_MS 10
 
