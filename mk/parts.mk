@@ -6,11 +6,12 @@
 #   sysfs  devices, topology, pairs    kubelet  the kubelet's APIs, both sides
 #   p2p    what a pod links            device-plugin, cni-rdma: the programs
 #   cni-install  puts cni-rdma onto a node
+#   driver-loader  puts the kernel module onto a node
 #
 # DIR: its folder. USES: other parts, in link order. LIBS: foreign libraries.
 # GEN: .proto files below lib/ without their ending.
 
-PARTS := base json node sysfs grpc kubelet p2p device-plugin cni-rdma cni-install p2p-copy
+PARTS := base json node sysfs grpc kubelet p2p device-plugin cni-rdma cni-install driver-loader p2p-copy
 
 DIR_base := lib/base
 USES_base :=
@@ -55,12 +56,17 @@ DIR_cni-install := cni-rdma/install
 USES_cni-install := cni-rdma sysfs json node base
 LIBS_cni-install :=
 
+DIR_driver-loader := deploy/driver-loader
+USES_driver-loader := kubelet grpc node base
+LIBS_driver-loader :=
+
 DIR_p2p-copy := deploy/examples/p2p-copy
 USES_p2p-copy := p2p base
 LIBS_p2p-copy :=
 
-PROGRAMS := gaudi-device-plugin cni-rdma cni-rdma-install p2p-copy
+PROGRAMS := gaudi-device-plugin cni-rdma cni-rdma-install gaudi-driver-loader p2p-copy
 PART_gaudi-device-plugin := device-plugin
 PART_cni-rdma := cni-rdma
 PART_cni-rdma-install := cni-install
+PART_gaudi-driver-loader := driver-loader
 PART_p2p-copy := p2p-copy

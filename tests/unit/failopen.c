@@ -10,7 +10,7 @@
 /* One thread at a time: what a test counts, it does in one. */
 static unsigned long left;
 static int with; /* 0: not armed */
-static bool failed;
+static bool failed, paused;
 
 /* <fcntl.h> gives this the name of the call with 64-bit offsets, as it does to every caller's. */
 int openat(int dirfd, const char *path, int flags, ...)
@@ -23,7 +23,7 @@ int openat(int dirfd, const char *path, int flags, ...)
 		mode = va_arg(args, mode_t);
 		va_end(args);
 	}
-	if (with && left-- == 0) {
+	if (with && !paused && left-- == 0) {
 		errno = with;
 		with = 0;
 		failed = true;
@@ -37,6 +37,11 @@ void failopen_arm(unsigned long n, int error)
 	left = n;
 	with = error;
 	failed = false;
+}
+
+void failopen_pause(bool pause)
+{
+	paused = pause;
 }
 
 bool failopen_disarm(void)

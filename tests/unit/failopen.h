@@ -17,6 +17,9 @@
 /* Lets the n-th openat() from now on (0: the next) fail with that errno, once. */
 void failopen_arm(unsigned long n, int error);
 
+/* Whether what is opened from here on is not meant, and not counted. */
+void failopen_pause(bool pause);
+
 /* Ends that. Whether one did fail: if not, there were not more than n. */
 bool failopen_disarm(void);
 

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+
+#include "base/num.h"
+
+#define INTERVAL_MAX 3600
+#define POLICY "nonrevocable"
+
+void options_help(FILE *out)
+{
+	(void)fputs(
+		"usage: gaudi-driver-loader install|uninstall|status [option...]\n"
+		"\n"
+		"Puts the driver gaudi_p2p onto this node: the module that dkms has built for the running kernel,\n"
+		"else modules/RELEASE/gaudi_p2p.ko of the image; and /etc/udev/rules.d/60-gaudi-p2p.rules, with\n"
+		"dkms also /etc/modules-load.d/gaudi-p2p.conf. What was changed stands in\n"
+		"/var/lib/gaudi-p2p/driver-loader.\n"
+		"\n"
+		"  install    loads it. In the place of another version only when no Gaudi is in use: until then\n"
+		"             the loader holds free cards, so that no pod is given one, and names who has the others\n"
+		"  uninstall  unloads it, in the same way, and takes the files back\n"
+		"  status     only looks: exit status 0 when the right version is loaded, with the right policy\n"
+		"\n"
+		"  --wait           try again until no Gaudi is in use, or there is a module for this kernel\n"
+		"  --stay           as --wait, and then watch that it stays so, until SIGTERM (for a DaemonSet);\n"
+		"                   SIGTERM gives back held cards and takes nothing away\n"
+		"  --interval=N     seconds between two looks (10)\n"
+		"  --nonrevocable=auto|refuse|hold\n"
+		"                   importers that cannot revoke: auto (default) is hold where RDMA namespaces are\n"
+		"                   exclusive and cni-rdma is in the pod network, which ends what they hold, else\n"
+		"                   refuse. With cni-rdma under Multus say hold\n"
+		"  --param=NAME=VALUE\n"
+		"                   for the module, any number of times, over those of /etc/modprobe.d\n"
+		"  --pod-resources=PATH\n"
+		"                   the kubelet's socket (/var/lib/kubelet/pod-resources/kubelet.sock), which tells\n"
+		"                   who has a Gaudi; none: this node has no kubelet\n"
+		"  --conf=DIR       where the pod network is configured (/etc/cni/net.d)\n"
+		"  --root=DIR       the node's file system (/)\n"
+		"  --source=DIR     where modules/ and etc/ are (the folder of this program)\n"
+		"\n"
+		"exit status: 0 done; 1 failed, the last line says what to do; 2 wrong option; 4 no module for this\n"
+		"kernel yet, or the kubelet does not answer; 5 (status) something is missing; 6 Gaudis are in use\n",
+		out);
+}
+
+static int parse_verb(const char *word, enum verb *ret)
+{
+	if (strcmp(word, "install") == 0)
+		*ret = VERB_INSTALL;
+	else if (strcmp(word, "uninstall") == 0)
+		*ret = VERB_UNINSTALL;
+	else if (strcmp(word, "status") == 0)
+		*ret = VERB_STATUS;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int parse_policy(const char *word, struct options *options)
+{
+	if (strcmp(word, "auto") == 0)
+		options->policy = LOADER_POLICY_AUTO;
+	else if (strcmp(word, "refuse") == 0)
+		options->policy = LOADER_POLICY_REFUSE;
+	else if (strcmp(word, "hold") == 0)
+		options->policy = LOADER_POLICY_HOLD;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+/* The policy has an option of its own, with words for each choice. */
+static int parse_param(const char *word, struct options *options)
+{
+	size_t used = strlen(options->params);
+	const char *equals = strchr(word, '=');
+	int n;
+
+	if (!equals || equals == word || strpbrk(word, " \t\n\"") ||
+	    strncmp(word, POLICY "=", sizeof(POLICY)) == 0)
+		return -EINVAL;
+	n = snprintf(options->params + used, sizeof(options->params) - used, "%s%s", used ? " " : "", word);
+	return n < 0 || (size_t)n >= sizeof(options->params) - used ? -EINVAL : 0;
+}
+
+/* NULL, or what the value should have been. */
+static const char *parse_value(int c, struct options *options)
+{
+	switch (c) {
+	case 'r':
+		options->root = optarg;
+		return NULL;
+	case 's':
+		options->source = optarg;
+		return NULL;
+	case 'c':
+		options->conf = optarg + strspn(optarg, "/");
+		return *options->conf && strlen(options->conf) < 1024 ? NULL : "a folder of the node";
+	case 'k':
+		options->pod_resources = strcmp(optarg, "none") == 0 ? NULL : optarg;
+		return *optarg == '/' || !options->pod_resources ? NULL : "the path of a socket, or none";
+	case 'n':
+		return parse_policy(optarg, options) < 0 ? "auto, refuse or hold" : NULL;
+	case 'p':
+		return parse_param(optarg, options) < 0
+			       ? "NAME=VALUE of a module parameter; for nonrevocable say --nonrevocable"
+			       : NULL;
+	case 'i':
+		return num_parse_uint(optarg, 1, INTERVAL_MAX, &options->interval) < 0
+			       ? "seconds, from 1 to 3600"
+			       : NULL;
+	default:
+		return "no such option, or its value is missing";
+	}
+}
+
+static int parse_all(int argc, char **argv, struct options *options, char *why, size_t size)
+{
+	static const struct option known[] = {
+		{ "root", required_argument, NULL, 'r' },
+		{ "source", required_argument, NULL, 's' },
+		{ "conf", required_argument, NULL, 'c' },
+		{ "pod-resources", required_argument, NULL, 'k' },
+		{ "nonrevocable", required_argument, NULL, 'n' },
+		{ "param", required_argument, NULL, 'p' },
+		{ "interval", required_argument, NULL, 'i' },
+		{ "wait", no_argument, NULL, 'w' },
+		{ "stay", no_argument, NULL, 'S' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	opterr = 0;
+	optind = 0; /* a test parses more than once */
+	while ((c = getopt_long(argc, argv, "h", known, NULL)) >= 0) {
+		const char *wanted = NULL;
+
+		if (c == 'w')
+			options->wait = true;
+		else if (c == 'S')
+			options->wait = options->stay = true;
+		else if (c == 'h')
+			options->help = true;
+		else
+			wanted = parse_value(c, options);
+		if (wanted) {
+			(void)snprintf(why, size, "%s: %s", argv[optind - 1], wanted);
+			return -EINVAL;
+		}
+	}
+	return 0;
+}
+
+int options_parse(int argc, char **argv, struct options *ret, char *why, size_t size)
+{
+	struct options options = {
+		.root = "/", .conf = LOADER_CONF, .pod_resources = LOADER_POD_RESOURCES, .interval = 10
+	};
+	int r = parse_all(argc, argv, &options, why, size);
+
+	if (r < 0)
+		return r;
+	if (!options.help) {
+		const char *word = optind < argc ? argv[optind] : NULL;
+
+		if (!word || optind + 1 < argc || parse_verb(word, &options.verb) < 0) {
+			(void)snprintf(why, size, "%s%s: say install, uninstall or status",
+				       word ?: "nothing to do", word ? " is no verb" : "");
+			return -EINVAL;
+		}
+	}
+	*ret = options;
+	return 0;
+}

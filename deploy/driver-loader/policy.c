@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "policy.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/fileio.h"
+#include "base/log.h"
+#include "node/nodefile.h"
+
+#define PARAMETER "sys/module/" LOADER_MODULE "/parameters/nonrevocable"
+
+/* The parameter of ib_core follows the mode also when that is changed later. Without RDMA there is no such file. */
+static bool is_exclusive(const struct loader *loader)
+{
+	char shared[8];
+
+	return fileio_read_attr(loader->root, "sys/module/ib_core/parameters/netns_mode", shared,
+				sizeof(shared)) >= 0 &&
+	       strcmp(shared, "N") == 0;
+}
+
+/* Not parsed, as in cni-rdma-install: what we would refuse, a runtime may take. */
+static bool has_cni_rdma(const struct loader *loader)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+
+	if (fileio_opendir(loader->root, loader->conf, &dir) < 0)
+		return false;
+	while ((entry = readdir(dir))) {
+		_cleanup_free_ char *text = NULL;
+		const char *dot = strrchr(entry->d_name, '.');
+
+		if (entry->d_name[0] == '.' || !dot || strncmp(dot, ".conf", 5) != 0)
+			continue;
+		if (fileio_read(dirfd(dir), entry->d_name, NODEFILE_MAX, &text, NULL) == 0 &&
+		    strstr(text, "\"cni-rdma\""))
+			return true;
+	}
+	return false;
+}
+
+const char *policy_word(const struct loader *loader)
+{
+	if (loader->policy == LOADER_POLICY_AUTO)
+		return is_exclusive(loader) && has_cni_rdma(loader) ? "hold" : "refuse";
+	return loader->policy == LOADER_POLICY_HOLD ? "hold" : "refuse";
+}
+
+bool policy_apply(const struct loader *loader, struct report *report)
+{
+	const char *wanted = policy_word(loader);
+	_cleanup_close_ int fd = -EBADF;
+	char now[32] = "";
+	ssize_t n = fileio_read_attr(loader->root, PARAMETER, now, sizeof(now));
+	int r;
+
+	if (n < 0)
+		return report_broken(report, (int)n, "read", PARAMETER);
+	if (strcmp(now, wanted) == 0)
+		return true;
+	if (loader->look)
+		return report_end(report, REPORT_MISSING,
+				  "the driver's policy nonrevocable is %s, and should be %s", now, wanted);
+	fd = openat(loader->root, PARAMETER, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+	r = fd < 0 ? negative_errno() : fileio_write_all(fd, wanted, strlen(wanted));
+	if (r < 0)
+		return report_broken(report, r, "write", PARAMETER);
+	log_info("importers that cannot revoke: %s instead of %s%s", wanted, now,
+		 loader->policy != LOADER_POLICY_AUTO ? ", as --nonrevocable says"
+		 : strcmp(wanted, "hold") == 0
+			 ? ": cni-rdma in exclusive mode ends what they hold"
+			 : ": cni-rdma is not in the pod network, or RDMA namespaces are not exclusive");
+	return true;
+}
