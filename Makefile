@@ -33,7 +33,7 @@ ifneq ($(WERROR),0)
 override CFLAGS += -Werror
 endif
 
-.PHONY: all test demo unit unit-sanitized unit-valgrind kubelet model interop vm e2e fuzz bench lint images driver clean help FORCE host
+.PHONY: all test demo unit unit-sanitized unit-valgrind kubelet model interop vm e2e fuzz bench lint images driver dkms clean help FORCE host
 all: $(PROGRAMS:%=$(O)/%) ## Programs of user space, into build/
 
 # --- compile ---------------------------------------------------------------
@@ -124,6 +124,10 @@ demo: host ## The main job on an emulated node: two pods, two Gaudis, one RDMA w
 
 driver: host ## Kernel module against the newest supported kernel, into build/driver/
 	$(Q)$(LAB) driver
+
+# What dkms on a host builds from: it goes to /usr/src/gaudi-p2p-VERSION there, as deploy/README.md says.
+dkms: ## Sources of the driver as a dkms package, into build/dkms/
+	$(Q)deploy/host/dkms/pack build/dkms
 
 images: host ## Container images as docker-archive files, into build/images/
 	$(Q)$(LAB) images

@@ -334,4 +334,6 @@ module_exit(gaudi_exit);
 
 MODULE_DESCRIPTION("Gaudi accelerators: device memory for one owner at a time, exported peer-to-peer");
 MODULE_LICENSE("GPL");
+/* The loader compares it with what is loaded; deploy/host/dkms/dkms.conf says the same. */
+MODULE_VERSION("0.1.0");
 MODULE_IMPORT_NS("DMA_BUF");
