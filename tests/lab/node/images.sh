@@ -44,7 +44,7 @@ image() {
 
 images_make() {
 	local tree=$LAB_ROOT/build/lab/image static=$LAB_ROOT/build/lab/static shared=$LAB_ROOT/build/lab/shared
-	rm -rf -- "$tree" && mkdir -p "$LAB_IMAGES" "$tree"/{pause,plugin,copy,perftest,tools}
+	rm -rf -- "$tree" && mkdir -p "$LAB_IMAGES" "$tree"/{pause,plugin,loader,copy,perftest,tools}
 	install -m 755 "$static/pause" "$tree/pause/pause" &&
 		image pause --tree "$tree/pause" -- /pause || return 1
 
@@ -55,6 +55,13 @@ images_make() {
 	install -D -m 755 -t "$tree/cni" "$static/cni-rdma" "$static/cni-rdma-install" &&
 		cp "$LAB_ROOT/deploy/host/cni-rdma.json" "$LAB_ROOT/deploy/host/etc/modprobe.d/gaudi-p2p.conf" "$tree/cni/" &&
 		image cni-rdma --tree "$tree/cni" -- /cni-rdma-install || return 1
+
+	# As deploy/images/driver-loader.Dockerfile has it; the module is the one for the node's kernel.
+	install -D -m 755 -t "$tree/loader" "$static/gaudi-driver-loader" &&
+		mkdir -p "$tree/loader/etc" && cp -r "$LAB_ROOT/deploy/host/etc"/{udev,modules-load.d} "$tree/loader/etc/" &&
+		install -D -m 644 -t "$tree/loader/modules/$(newest_kernel)" "$LAB_ROOT/build/driver/gaudi_p2p.ko" &&
+		strip --strip-debug "$tree/loader/modules/$(newest_kernel)/gaudi_p2p.ko" &&
+		image driver-loader --tree "$tree/loader" -- /gaudi-driver-loader || return 1
 
 	mkdir -p "$tree/tools/bin" &&
 		install -m 755 "$(buildroot_path)/bin/busybox" "$tree/tools/bin/busybox" &&
