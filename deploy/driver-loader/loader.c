@@ -95,10 +95,8 @@ static bool put_module(struct loader *loader, int records, const struct wanted *
 	char loaded[160], why[REPORT_TEXT_MAX / 2];
 	bool is_loaded = insert_is_loaded(loader, LOADER_MODULE);
 
-	if (is_loaded && !wanted_differs(loader, wanted, loaded, sizeof(loaded))) {
-		loader_done(loader);
+	if (is_loaded && !wanted_differs(loader, wanted, loaded, sizeof(loaded)))
 		return true;
-	}
 	if (!is_loaded && loader->look)
 		return report_end(report, REPORT_MISSING, LOADER_MODULE " is not loaded");
 	if (loader->look)
@@ -149,7 +147,7 @@ static bool keep_loaded(const struct loader *loader, struct report *report)
 		loader->release);
 }
 
-void loader_install(struct loader *loader, struct report *report)
+static void install(struct loader *loader, struct report *report)
 {
 	_cleanup_close_ int records = -EBADF, lock = -EBADF;
 	struct wanted wanted;
@@ -167,7 +165,7 @@ void loader_install(struct loader *loader, struct report *report)
 	(void)tell_done(loader, &wanted, report);
 }
 
-void loader_uninstall(struct loader *loader, struct report *report)
+static void uninstall(struct loader *loader, struct report *report)
 {
 	_cleanup_close_ int records = -EBADF, lock = -EBADF;
 	int r;
@@ -187,4 +185,23 @@ void loader_uninstall(struct loader *loader, struct report *report)
 	if (unlinkat(records, LOCK_FILE, 0) < 0 || unlinkat(loader->root, LOADER_RECORDS, AT_REMOVEDIR) < 0)
 		log_warning_errno(errno, "/" LOADER_RECORDS " stays");
 	(void)report_end(report, REPORT_DONE, LOADER_MODULE " is no longer on this node");
+}
+
+/* Cards are held only while others are waited for: not for what cannot be done, or need not be any more. */
+static void end_step(struct loader *loader, const struct report *report)
+{
+	if (report->outcome != REPORT_IN_USE)
+		loader_done(loader);
+}
+
+void loader_install(struct loader *loader, struct report *report)
+{
+	install(loader, report);
+	end_step(loader, report);
+}
+
+void loader_uninstall(struct loader *loader, struct report *report)
+{
+	uninstall(loader, report);
+	end_step(loader, report);
 }

@@ -231,6 +231,27 @@ static void what_we_lost_is_taken_again(void **state)
 	node_installs(node, REPORT_DONE, "");
 }
 
+static void cards_are_not_held_for_what_cannot_be_done(void **state)
+{
+	struct node *node = *state;
+
+	node_installs(node, REPORT_IN_USE, "");
+	assert_int_equal(node->loader.n_held, 2);
+	fakefs_remove(node->fs, "sys/module/drm");
+	node_world.need_error = -ENOEXEC;
+	node_installs(node, REPORT_FAILED, "the kernel refuses dma_base");
+	assert_int_equal(node->loader.n_held, 0);
+	node_world.need_error = 0;
+	node_put_card(node, 0, "free\n", "\n", "\n", "\n");
+	node_put_card(node, 1, "free\n", "\n", "\n", "\n");
+	node_installs(node, REPORT_IN_USE, "");
+	assert_int_equal(node->loader.n_held, 2);
+	/* The image with the other version is taken back. */
+	fakefs_remove(node->source, NODE_IMAGE);
+	node_installs(node, REPORT_DONE, "stays as it is");
+	assert_int_equal(node->loader.n_held, 0);
+}
+
 static void giving_up_gives_the_cards_back(void **state)
 {
 	struct node *node = *state;
@@ -301,6 +322,7 @@ static const struct CMUnitTest tests[] = {
 	T(without_the_kubelet_s_answer_nothing_is_touched),
 	T(a_card_that_cannot_be_held_is_waited_for),
 	T(what_we_lost_is_taken_again),
+	T(cards_are_not_held_for_what_cannot_be_done),
 	T(giving_up_gives_the_cards_back),
 	T(the_old_driver_stays_until_what_the_new_one_needs_is_there),
 	T(a_new_driver_that_is_refused_is_tried_again),
