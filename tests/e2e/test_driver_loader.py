@@ -23,8 +23,8 @@ kept = {}
 
 
 def loader(name, *words):
-    """The pod of deploy/driver-loader.yaml, with another verb when there is one."""
-    manifest = pod_of(manifests(os.path.join(ROOT, 'deploy/driver-loader.yaml'))[0], name)
+    """The pod of deploy/overlays/gaudi-p2p/driver-loader.yaml, with another verb when there is one."""
+    manifest = pod_of(manifests(os.path.join(ROOT, 'deploy/overlays/gaudi-p2p/driver-loader.yaml'))[0], name)
     if words:
         manifest['spec']['containers'][0]['args'] = list(words)
     return manifest

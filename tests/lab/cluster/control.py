@@ -188,7 +188,10 @@ class ControlPlane:
 
     def run(self, *args, data=None, timeout=120):
         """kubectl as the administrator. Returns (exit status, output with errors)."""
-        done = self._kubectl(*args, data=data, timeout=timeout)
+        try:
+            done = self._kubectl(*args, data=data, timeout=timeout)
+        except subprocess.TimeoutExpired as e:
+            return 124, '%sno end within %d s' % ((e.stdout or b'').decode(errors='replace'), timeout)
         return done.returncode, done.stdout.decode(errors='replace')
 
     def kubectl(self, *args, data=None, timeout=120):
