@@ -75,6 +75,8 @@ class Member(Node):
         self._authority = authority
         self._wires = wires
         super().__init__(results, self.node_name)
+        # As on a node that was prepared: later the mode can be changed only while there are no pods.
+        self._append += ' ib_core.netns_mode=0'
 
     def _files(self):
         """What is this node's alone: {path: (text, mode)}."""
