@@ -3,7 +3,7 @@
 
     if not is_isolated():
         isolate()                               # does not return
-    with Cluster(results) as cluster:
+    with Cluster(results) as cluster:           # Cluster(results, ()): a control plane without a node
         cluster.boot()
         cluster.plane.apply(...)
         cluster.node[1].card_attr(0, 'state')
@@ -140,14 +140,15 @@ class Member(Node):
 
 
 class Cluster:
-    """See the top of the file."""
+    """See the top of the file. What a control plane alone needs is built by `tests/lab/node/prepare kubernetes`."""
 
-    def __init__(self, results):
+    def __init__(self, results, numbers=NODES):
         self.results = results
-        self.plane = ControlPlane(results, MACHINE, environment()['KUBERNETES'])
+        self.plane = ControlPlane(results, MACHINE, environment('kubernetes')['KUBERNETES'])
+        self._numbers = numbers
         self._wires = tempfile.mkdtemp(prefix='gaudi-p2p-')
         # Its threads live as long as the nodes: QEMU ends with the thread that started it.
-        self._pool = concurrent.futures.ThreadPoolExecutor(len(NODES))
+        self._pool = concurrent.futures.ThreadPoolExecutor(max(1, len(numbers)))
         self.node = {}
 
     def __enter__(self):
@@ -157,12 +158,14 @@ class Cluster:
         self.close()
 
     def boot(self):
-        """Control plane, nodes (both boot at once), DNS; returns when the nodes are ready and DNS answers."""
+        """Control plane, nodes (all boot at once), DNS; returns when the nodes are ready and DNS answers."""
         self.plane.start()
+        if not self._numbers:
+            return
         self.plane.kubectl('create', 'clusterrolebinding', 'kube-proxy', '--clusterrole=system:node-proxier',
                            '--user=system:kube-proxy')
         self.plane.apply(*manifests(HERE + '/coredns.yaml'))
-        for number in NODES:
+        for number in self._numbers:
             self.node[number] = Member(number, self.results, self.plane.authority, self._wires)
         self.each(lambda node: node.boot())
         self.wait_nodes()
@@ -176,7 +179,7 @@ class Cluster:
         """Waits until all nodes are Ready."""
         def ready():
             nodes = self.plane.get('nodes')
-            return len(nodes) == len(NODES) and all(
+            return len(nodes) == len(self._numbers) and all(
                 c['status'] == 'True' for n in nodes for c in n['status']['conditions'] if c['type'] == 'Ready')
         self.wait(ready, timeout, 'that all nodes are Ready')
 

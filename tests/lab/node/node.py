@@ -112,9 +112,10 @@ def fill_with_garbage(path, size):
             f.write(block)
 
 
-def environment():
-    """What tests/lab/node/prepare built: {'BASE': folder, 'LAYERS': folder, 'KUBERNETES': folder, 'ACCEL': for QEMU}."""
-    path = os.path.join(ROOT, 'build/lab/node/node.env')
+def environment(what='node'):
+    """What tests/lab/node/prepare built: 'node': {'BASE': folder, 'LAYERS': folder, 'ACCEL': for QEMU},
+    'kubernetes': {'KUBERNETES': folder}."""
+    path = os.path.join(ROOT, 'build/lab/node/%s.env' % what)
     try:
         with open(path, encoding='utf-8') as f:
             return dict(line.rstrip('\n').split('=', 1) for line in f)

@@ -47,6 +47,13 @@ kubernetes_ready() {
 	cache_unlock
 }
 
+# control_plane_ready: all that a control plane without a node needs; build/lab/node/kubernetes.env says where it lies.
+control_plane_ready() {
+	kubernetes_ready
+	mkdir -p "$LAB_NODE_OUT"
+	printf 'KUBERNETES=%s\n' "$(kubernetes_path)" >"$LAB_NODE_OUT/kubernetes.env"
+}
+
 # coredns_path: a program, static.
 coredns_path() {
 	printf '%s/coredns-%s\n' "$LAB_CACHE" "$(hash_of "$LAB_DIR"/coredns/* <<<"$LAB_GO_PACKAGE")"
@@ -152,6 +159,7 @@ node_layers_make() {
 # it is; build/lab/node/node.env (KEY=value) tells node.py where it lies.
 node_ready() {
 	local accel
+	control_plane_ready
 	node_base_ready
 	coredns_ready
 	# One at a time from here on: all that follows is written into the tree's own build/.
@@ -164,6 +172,5 @@ node_ready() {
 	stage "layers of the node" node_layers_make ||
 		die "the node's layers could not be made: the reason is above"
 	accel=$("$LAB_DIR/guest.py" "$LAB_CACHE" "$(buildroot_path)" "$(newest_kernel)") || die "the probe for KVM failed"
-	printf 'BASE=%s\nLAYERS=%s\nKUBERNETES=%s\nACCEL=%s\n' "$(node_base_path)" "$LAB_NODE_OUT" "$(kubernetes_path)" "$accel" \
-		>"$LAB_NODE_OUT/node.env"
+	printf 'BASE=%s\nLAYERS=%s\nACCEL=%s\n' "$(node_base_path)" "$LAB_NODE_OUT" "$accel" >"$LAB_NODE_OUT/node.env"
 }
