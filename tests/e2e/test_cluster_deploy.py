@@ -8,6 +8,6 @@ TOGETHER = True
 
 
 def test_nodes_offer_their_gaudis(cluster):
-    """kubectl apply -k, and both nodes have habana.ai/gaudi: 2, driver, CNI plugin and device plugin being ready"""
+    """kubectl apply -k: driver, CNI plugin and device plugin are ready, and both nodes have habana.ai/gaudi: 2"""
     assert set(deployed.capacity(cluster).values()) == {0}
     deployed.deploy(cluster)

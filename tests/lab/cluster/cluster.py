@@ -158,18 +158,18 @@ class Cluster:
         self.close()
 
     def boot(self):
-        """Control plane, nodes (all boot at once), DNS; returns when the nodes are ready and DNS answers."""
+        """Control plane, nodes (all boot at once), DNS; returns when the nodes are ready."""
         self.plane.start()
         if not self._numbers:
             return
         self.plane.kubectl('create', 'clusterrolebinding', 'kube-proxy', '--clusterrole=system:node-proxier',
                            '--user=system:kube-proxy')
         self.plane.apply(*manifests(HERE + '/coredns.yaml'))
+        self.plane.start_dns(environment('kubernetes')['COREDNS'] + '/coredns')
         for number in self._numbers:
             self.node[number] = Member(number, self.results, self.plane.authority, self._wires)
         self.each(lambda node: node.boot())
         self.wait_nodes()
-        self.plane.wait(lambda: self.is_ready('deployment', 'coredns', 'kube-system'), 600, 'DNS in the cluster')
 
     def each(self, do):
         """do(node) for all nodes at once; raises what the first of them raises."""

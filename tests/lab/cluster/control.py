@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Kubernetes control plane on this machine: etcd, API server, controller manager, scheduler.
+"""A Kubernetes control plane on this machine: etcd, API server, controller manager, scheduler, and DNS.
 
     with ControlPlane(results, '10.0.2.2') as plane:
         plane.start()
@@ -27,7 +27,7 @@ API_PORT = 6443
 ETCD = 'http://127.0.0.1:2379'
 SERVICES = '10.96.0.0/16'
 API_SERVICE = '10.96.0.1'
-DNS_SERVICE = '10.96.0.10'
+DNS_PORT = 5353
 START_SECONDS = 180
 
 
@@ -116,10 +116,11 @@ class ControlPlane:
         return path
 
     # --- life ------------------------------------------------------------
-    def _spawn(self, name, *args):
+    def _spawn(self, program, *args):
+        name = os.path.basename(program)
         # Not of this process's group: Ctrl-C is for the tests, which end these in order.
         with open(os.path.join(self.results, name + '.log'), 'wb') as log:
-            process = subprocess.Popen([os.path.join(self._programs, name), *args], stdin=subprocess.DEVNULL, stdout=log,
+            process = subprocess.Popen([os.path.join(self._programs, program), *args], stdin=subprocess.DEVNULL, stdout=log,
                                        stderr=log, preexec_fn=_die_with_parent, start_new_session=True,
                                        env={'PATH': os.environ['PATH'], 'HOME': self.run_dir})
         self._processes.append((name, process))
@@ -165,6 +166,14 @@ class ControlPlane:
         # Pods are refused until their namespace has this account.
         self.wait(lambda: self._kubectl('get', 'serviceaccount', 'default').returncode == 0, START_SECONDS,
                   'a service account of the namespace default', 0.5)
+
+    def start_dns(self, program):
+        """CoreDNS, at port DNS_PORT of this machine, for a Service to lead to."""
+        config = self._write('coredns.kubeconfig', self.authority.kubeconfig('coredns', '/CN=system:coredns',
+                                                                             'https://127.0.0.1:%d' % API_PORT))
+        corefile = self._write('Corefile', '.:%d {\n bind 127.0.0.1\n errors\n kubernetes cluster.local in-addr.arpa {\n'
+                                           '  kubeconfig %s lab\n }\n cache 5\n}\n' % (DNS_PORT, config))
+        self._spawn(program, '-conf', corefile)
 
     def close(self):
         """Ends all of them; the logs stay."""

@@ -51,26 +51,28 @@ kubernetes_ready() {
 control_plane_ready() {
 	kubernetes_ready
 	mkdir -p "$LAB_NODE_OUT"
-	printf 'KUBERNETES=%s\n' "$(kubernetes_path)" >"$LAB_NODE_OUT/kubernetes.env"
+	printf 'KUBERNETES=%s\nCOREDNS=%s\n' "$(kubernetes_path)" "$(coredns_path)" >"$LAB_NODE_OUT/kubernetes.env"
 }
 
-# coredns_path: a program, static.
+# coredns_path: a folder with a program, static. The control plane runs it, so that no emulated CPU has to.
 coredns_path() {
 	printf '%s/coredns-%s\n' "$LAB_CACHE" "$(hash_of "$LAB_DIR"/coredns/* <<<"$LAB_GO_PACKAGE")"
 }
 
 coredns_make() {
-	(cd "$LAB_DIR/coredns" &&
-		in_buildroot env CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$1.tmp" .) && mv -T -- "$1.tmp" "$1"
+	rm -rf -- "$1.tmp" && mkdir -p "$1.tmp" &&
+		(cd "$LAB_DIR/coredns" &&
+			in_buildroot env CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$1.tmp/" .) &&
+		mv -T -- "$1.tmp" "$1"
 }
 
 coredns_ready() {
 	local target
 	target=$(coredns_path)
-	[ ! -x "$target" ] || return 0
+	[ ! -d "$target" ] || return 0
 	buildroot_ready
 	cache_lock kubelet
-	[ -x "$target" ] || stage "CoreDNS from the Go module proxy (about 3 minutes)" coredns_make "$target" ||
+	[ -d "$target" ] || stage "CoreDNS from the Go module proxy (about 3 minutes)" coredns_make "$target" ||
 		die "CoreDNS could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again"
 	cache_unlock
 }
@@ -124,12 +126,13 @@ node_modules_of() {
 
 # The lab's own files, the images, the emulated NICs' driver.
 node_layer_make() {
-	local tree=$LAB_NODE_OUT/layer file
+	local tree=$LAB_NODE_OUT/layer file images
 	rm -rf -- "$tree" && mkdir -p "$tree/opt/cni/bin" "$tree/usr/share/gaudi-p2p" && cp -a "$LAB_NODE_DIR/rootfs/." "$tree/" || return 1
 	install -D -m 755 "$LAB_ROOT/build/lab/static/podresources" "$tree/usr/local/bin/podresources" || return 1
 	install -m 755 "$LAB_ROOT/build/lab/shared/p2p-copy" "$tree/usr/local/bin/" || return 1
 	for file in bridge ptp host-local loopback; do ln -s "/usr/lib/cni/$file" "$tree/opt/cni/bin/$file" || return 1; done
-	"$LAB_NODE_DIR/mkimage.py" --output "$tree/usr/share/gaudi-p2p/images.tar" --bundle "$LAB_IMAGES"/*.tar || return 1
+	mapfile -t images < <(printf '%s\n' "$LAB_IMAGES"/*.tar | grep -v /perftest.tar)
+	"$LAB_NODE_DIR/mkimage.py" --output "$tree/usr/share/gaudi-p2p/images.tar" --bundle "${images[@]}" || return 1
 	node_modules_of "$tree" "$LAB_ROOT/build/soft-roce/rdma_rxe.ko" && node_tar "$tree"
 }
 
@@ -139,16 +142,13 @@ node_alone_make() {
 	rm -rf -- "$tree" && mkdir -p "$tree/etc" && cp -r "$LAB_ROOT/deploy/host/etc/." "$tree/etc/" &&
 		cp -a "$LAB_NODE_DIR/rootfs-alone/." "$tree/" || return 1
 	install -D -m 755 "$LAB_ROOT/build/lab/static/cni-rdma" "$tree/opt/cni/bin/cni-rdma" || return 1
+	install -D -m 644 -t "$tree/usr/share/gaudi-p2p" "$LAB_IMAGES/perftest.tar" || return 1
 	node_modules_of "$tree" "$LAB_ROOT/build/driver/gaudi_p2p.ko" "$LAB_ROOT/build/soft-roce/rdma_rxe.ko" && node_tar "$tree"
 }
 
 # tests/lab/cluster adds keys and addresses to it.
 node_member_make() {
-	local tree=$LAB_NODE_OUT/member
-	rm -rf -- "$tree" "$tree.image" && cp -a "$LAB_NODE_DIR/rootfs-member" "$tree" || return 1
-	mkdir -p "$tree/usr/share/gaudi-p2p" && install -D -m 755 "$(coredns_path)" "$tree.image/coredns" || return 1
-	"$LAB_NODE_DIR/mkimage.py" --name gaudi-p2p/coredns:dev --output "$tree/usr/share/gaudi-p2p/coredns.tar" \
-		--tree "$tree.image" -- /coredns && rm -rf -- "$tree.image" && node_tar "$tree"
+	rm -rf -- "$LAB_NODE_OUT/member" && cp -a "$LAB_NODE_DIR/rootfs-member" "$LAB_NODE_OUT/member" && node_tar "$LAB_NODE_OUT/member"
 }
 
 node_layers_make() {
@@ -161,7 +161,6 @@ node_ready() {
 	local accel
 	control_plane_ready
 	node_base_ready
-	coredns_ready
 	# One at a time from here on: all that follows is written into the tree's own build/.
 	mkdir -p "$LAB_ROOT/build/lab"
 	exec 8>"$LAB_ROOT/build/lab/.lock"
