@@ -55,7 +55,7 @@ def setup(node):
     kept['kernel'] = node.sh('uname -r').strip()
     kept['next'], kept['old'], kept['new'] = build_next(kept['kernel'])
     kept['dep'] = '/lib/modules/%s/modules.dep' % kept['kernel']
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/device-plugin.yaml'))[0]))
+    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
     node.wait_pod(PLUGIN, 'Running')
     node.wait_allocatable(CARDS)
     for path in (RULES, BOOT, kept['dep']):
