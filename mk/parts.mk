@@ -2,6 +2,7 @@
 # The parts of user space, what each may use, and the programs made of them.
 #
 #   base   below everything            grpc     frames, streams, sockets
+#   lines  lines of words over sockets, for the examples
 #   json   JSON out of text          node     files of the node, locks, reports
 #   sysfs  devices, topology, pairs    kubelet  the kubelet's APIs, both sides
 #   p2p    what a pod links            device-plugin, cni-rdma: the programs
@@ -11,11 +12,15 @@
 # DIR: its folder. USES: other parts, in link order. LIBS: foreign libraries.
 # GEN: .proto files below lib/ without their ending.
 
-PARTS := base json node sysfs grpc kubelet p2p device-plugin cni-rdma cni-install driver-loader p2p-copy
+PARTS := base lines json node sysfs grpc kubelet p2p device-plugin cni-rdma cni-install driver-loader p2p-copy
 
 DIR_base := lib/base
 USES_base :=
 LIBS_base :=
+
+DIR_lines := lib/lines
+USES_lines := base
+LIBS_lines :=
 
 DIR_json := lib/json
 USES_json := base
@@ -39,7 +44,7 @@ LIBS_kubelet := -lprotobuf-c
 GEN_kubelet := $(patsubst lib/%.proto,%,$(wildcard lib/kubelet/*.proto))
 
 DIR_p2p := lib/p2p
-USES_p2p := base
+USES_p2p := lines base
 LIBS_p2p := -libverbs
 
 DIR_device-plugin := device-plugin
@@ -61,7 +66,7 @@ USES_driver-loader := kubelet grpc node base
 LIBS_driver-loader :=
 
 DIR_p2p-copy := deploy/examples/p2p-copy
-USES_p2p-copy := p2p base
+USES_p2p-copy := p2p lines base
 LIBS_p2p-copy :=
 
 PROGRAMS := gaudi-device-plugin cni-rdma cni-rdma-install gaudi-driver-loader p2p-copy

@@ -9,9 +9,9 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
-#include "line.h"
+#include "lines/line.h"
 #include "pattern.h"
-#include "rc.h"
+#include "p2p/rc.h"
 
 #define GREETING "gaudi-p2p-copy-1"
 #define SIZE_LIMIT (UINT64_C(1) << 40)
@@ -94,7 +94,7 @@ static int end_prepare(struct end *end, uint64_t size)
 			 IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE, &end->mr);
 	if (r < 0)
 		return complain(r, P2P_ACTION_REGISTER, "register it with the NIC");
-	r = rc_open(end->nic, &end->rc);
+	r = rc_open(end->nic, 0, &end->rc);
 	if (r < 0)
 		return complain(r, P2P_ACTION_GID, "make a connection");
 	return 0;

@@ -10,8 +10,8 @@
 
 #include "base/log.h"
 #include "base/num.h"
-#include "rc.h"
-#include "words.h"
+#include "p2p/rc.h"
+#include "lines/words.h"
 
 /* The value of KEY= in the zero-separated text of an event, or NULL. */
 static const char *event_value(const char *text, size_t len, const char *key)

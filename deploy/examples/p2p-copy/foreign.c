@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
-#include "line.h"
+#include "lines/line.h"
 #include "p2p/abi.h"
 #include "state.h"
 

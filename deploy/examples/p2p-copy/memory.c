@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pattern.h"
+#include "p2p/touch.h"
 #include "state.h"
 
 #define SIZE_LIMIT (UINT64_C(1) << 40)
@@ -249,7 +250,7 @@ static int command_is_zero(struct state *s, const struct words *w, int *fd, stru
 
 		if (!slot->name[0] || !slot->map || (name && strcmp(slot->name, name) != 0))
 			continue;
-		r = pattern_find_nonzero(slot->map, slot->size, &first);
+		r = p2p_find_nonzero(slot->map, slot->size, &first);
 		if (r < 0)
 			return fail_touch(reply, r);
 		checked += first;
@@ -275,7 +276,7 @@ static int command_touch(struct state *s, const struct words *w, int *fd, struct
 	(void)fd;
 	if (!slot)
 		return -EINVAL;
-	r = pattern_find_nonzero(slot->map, 8, &first);
+	r = p2p_find_nonzero(slot->map, 8, &first);
 	if (r < 0 && r != -EFAULT)
 		return fail_touch(reply, r);
 	reply_add(reply, "ok sigbus=%d", r == -EFAULT);

@@ -2,29 +2,13 @@
 #include "pattern.h"
 
 #include <endian.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <string.h>
 
-#include "base/cleanup.h"
-
-/* One thread touches device memory at a time, so one place to jump to is enough. */
-static sigjmp_buf guard_jump;
-static volatile sig_atomic_t guard_armed;
-
-static void on_sigbus(int signal_number)
-{
-	if (guard_armed)
-		siglongjmp(guard_jump, 1);
-	/* Not ours: die of it, as without a handler. */
-	(void)signal(signal_number, SIG_DFL);
-	(void)raise(signal_number);
-}
+#include "p2p/touch.h"
 
 enum work {
 	WORK_FILL,
 	WORK_COMPARE,
-	WORK_NONZERO,
 	WORK_ZERO,
 };
 
@@ -61,32 +45,14 @@ static void job_words(struct job *job)
 	job->first = job->size;
 }
 
-static void job_nonzero(struct job *job)
+static void job_do(void *data)
 {
-	static const uint8_t zeros[65536];
-	size_t at = 0;
+	struct job *job = data;
 
-	while (at < job->size) {
-		size_t n = job->size - at < sizeof(zeros) ? job->size - at : sizeof(zeros);
-
-		if (memcmp(job->memory + at, zeros, n) != 0)
-			break;
-		at += n;
-	}
-	while (at < job->size && job->memory[at] == 0)
-		at++;
-	job->first = at;
-}
-
-static void job_do(struct job *job)
-{
 	switch (job->work) {
 	case WORK_FILL:
 	case WORK_COMPARE:
 		job_words(job);
-		break;
-	case WORK_NONZERO:
-		job_nonzero(job);
 		break;
 	case WORK_ZERO:
 		memset(job->memory, 0, job->size);
@@ -94,38 +60,11 @@ static void job_do(struct job *job)
 	}
 }
 
-static int job_guarded(struct job *job)
-{
-	struct sigaction action = { .sa_handler = on_sigbus }, old;
-
-	if (sigaction(SIGBUS, &action, &old) < 0)
-		return negative_errno();
-	if (sigsetjmp(guard_jump, 1) != 0) {
-		guard_armed = 0;
-		(void)sigaction(SIGBUS, &old, NULL);
-		return -EFAULT;
-	}
-	guard_armed = 1;
-	job_do(job);
-	guard_armed = 0;
-	(void)sigaction(SIGBUS, &old, NULL);
-	return 0;
-}
-
 int pattern_fill(void *memory, size_t size, uint64_t seed)
 {
 	struct job job = { .work = WORK_FILL, .memory = memory, .size = size, .seed = seed };
 
-	return job_guarded(&job);
-}
-
-static int job_find(struct job *job, size_t *ret_first)
-{
-	int r = job_guarded(job);
-
-	if (r == 0)
-		*ret_first = job->first;
-	return r;
+	return p2p_touch(job_do, &job);
 }
 
 /* The memory is only read. */
@@ -137,20 +76,16 @@ static uint8_t *readable(const void *memory)
 int pattern_compare(const void *memory, size_t size, uint64_t seed, size_t *ret_first)
 {
 	struct job job = { .work = WORK_COMPARE, .memory = readable(memory), .size = size, .seed = seed };
+	int r = p2p_touch(job_do, &job);
 
-	return job_find(&job, ret_first);
-}
-
-int pattern_find_nonzero(const void *memory, size_t size, size_t *ret_first)
-{
-	struct job job = { .work = WORK_NONZERO, .memory = readable(memory), .size = size };
-
-	return job_find(&job, ret_first);
+	if (r == 0)
+		*ret_first = job.first;
+	return r;
 }
 
 int pattern_zero(void *memory, size_t size)
 {
 	struct job job = { .work = WORK_ZERO, .memory = memory, .size = size };
 
-	return job_guarded(&job);
+	return p2p_touch(job_do, &job);
 }

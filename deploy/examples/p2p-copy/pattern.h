@@ -4,8 +4,7 @@
  * from every other: word i (64 bits, little-endian) of a pattern is
  * splitmix64(seed + i).
  *
- * Device memory that was revoked raises SIGBUS when touched: these functions
- * catch that and answer -EFAULT.
+ * -EFAULT: the device memory was revoked meanwhile.
  */
 #ifndef P2P_COPY_PATTERN_H
 #define P2P_COPY_PATTERN_H
@@ -18,8 +17,6 @@
 int pattern_fill(void *memory, size_t size, uint64_t seed);
 /* 0 and *ret_first = size: all as filled; else the offset of the first word that differs. */
 int pattern_compare(const void *memory, size_t size, uint64_t seed, size_t *ret_first);
-/* The offset of the first byte that is not zero, or size. */
-int pattern_find_nonzero(const void *memory, size_t size, size_t *ret_first);
 int pattern_zero(void *memory, size_t size);
 
 #endif

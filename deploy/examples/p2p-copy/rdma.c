@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pattern.h"
+#include "p2p/touch.h"
 #include "state.h"
 
 #define CHUNK (1U << 20)
@@ -110,7 +111,7 @@ static int command_qp(struct state *s, const struct words *w, int *fd, struct re
 	link = state_link_new(s, words_name(w, "name"));
 	if (!link)
 		return reply_bad(reply, "name");
-	r = rc_open(s->nic, &link->rc);
+	r = rc_open(s->nic, 0, &link->rc);
 	if (r < 0) {
 		link->name[0] = '\0';
 		return fail_p2p(reply, P2P_ACTION_GID, r, "qp");
@@ -284,7 +285,7 @@ static void watch_failed(struct watch *watch, enum ibv_wc_status status)
 
 bool watch_step(struct watch *watch)
 {
-	enum ibv_wc_status status;
+	struct rc_completion done;
 	uint8_t *into;
 	size_t first = 0;
 	int r;
@@ -304,13 +305,13 @@ bool watch_step(struct watch *watch)
 		}
 		watch->posted = true;
 	}
-	r = rc_poll(watch->rc, &status);
+	r = rc_poll(watch->rc, &done);
 	if (r == 0)
 		return true;
 	watch->posted = false;
-	if (r < 0 || status != IBV_WC_SUCCESS) {
-		watch_failed(watch, r < 0 ? IBV_WC_GENERAL_ERR : status);
-		watch->leaked = pattern_find_nonzero(into, watch->transfer.length, &first) < 0 ||
+	if (r < 0 || done.status != IBV_WC_SUCCESS) {
+		watch_failed(watch, r < 0 ? IBV_WC_GENERAL_ERR : done.status);
+		watch->leaked = p2p_find_nonzero(into, watch->transfer.length, &first) < 0 ||
 				first != watch->transfer.length;
 		return false;
 	}

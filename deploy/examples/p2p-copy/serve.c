@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
-#include "line.h"
+#include "lines/line.h"
 #include "state.h"
 
 #define CLIENTS 4

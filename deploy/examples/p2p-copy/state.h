@@ -7,8 +7,8 @@
 #define P2P_COPY_STATE_H
 
 #include "p2p/p2p.h"
-#include "rc.h"
-#include "words.h"
+#include "p2p/rc.h"
+#include "lines/words.h"
 
 #define NAME_SIZE 32
 #define SLOTS 32

@@ -7,6 +7,7 @@
 
 #include "../../../deploy/examples/p2p-copy/pattern.h"
 #include "base/cleanup.h"
+#include "p2p/touch.h"
 
 static void pattern_is_told_from_any_other(void **state)
 {
@@ -14,7 +15,7 @@ static void pattern_is_told_from_any_other(void **state)
 	size_t first = 7;
 
 	(void)state;
-	assert_int_equal(pattern_find_nonzero(memory, sizeof(memory), &first), 0);
+	assert_int_equal(p2p_find_nonzero(memory, sizeof(memory), &first), 0);
 	assert_int_equal(first, sizeof(memory));
 	assert_int_equal(pattern_fill(memory, sizeof(memory), 5), 0);
 	/* The first word of splitmix64 after seed 5: known to the outside witness too. */
@@ -27,7 +28,7 @@ static void pattern_is_told_from_any_other(void **state)
 	assert_int_equal(first, 131072);
 	assert_int_equal(pattern_zero(memory, sizeof(memory)), 0);
 	memory[70001] = 1;
-	assert_int_equal(pattern_find_nonzero(memory, sizeof(memory), &first), 0);
+	assert_int_equal(p2p_find_nonzero(memory, sizeof(memory), &first), 0);
 	assert_int_equal(first, 70001);
 }
 
@@ -47,7 +48,7 @@ static void memory_that_is_gone_is_an_error_and_no_end(void **state)
 	assert_int_equal(ftruncate(fd, 0), 0);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(pattern_compare(map, 8192, 1, &first), -EFAULT);
-		assert_int_equal(pattern_find_nonzero(map, 8192, &first), -EFAULT);
+		assert_int_equal(p2p_find_nonzero(map, 8192, &first), -EFAULT);
 		assert_int_equal(pattern_fill(map, 8192, 1), -EFAULT);
 		assert_int_equal(pattern_zero(map, 8192), -EFAULT);
 	}

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "../../../deploy/examples/p2p-copy/line.h"
+#include "lines/line.h"
 #include "../fakefs.h"
 
 static void pair(int fds[2])

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "line.h"
+#include "lines/line.h"
 
 #include <poll.h>
 #include <string.h>

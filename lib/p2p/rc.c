@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rc.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,9 +9,11 @@
 #include <time.h>
 
 #include "base/num.h"
-#include "words.h"
+#include "lines/words.h"
 
 #define DEPTH 16
+/* Numbers of other requests are their lengths, which have 32 bits. */
+#define RECEIVE_ID UINT64_MAX
 #define STALL_SECONDS 60.0
 /* 4.096 us * 2^17 = 0.5 s a try, 6 more tries: a dead peer shows within some seconds, a slow emulated one does
  * not. Soft-RoCE takes 7 for "for ever"; for a receiver that is not ready that is what everyone means by it. */
@@ -65,12 +68,15 @@ static int qp_init(struct ibv_qp *qp, uint8_t port)
 			      IBV_QP_STATE | IBV_QP_PKEY_INDEX | IBV_QP_PORT | IBV_QP_ACCESS_FLAGS);
 }
 
-int rc_open(struct p2p_nic *nic, struct rc **ret)
+int rc_open(struct p2p_nic *nic, unsigned receives, struct rc **ret)
 {
 	_cleanup_(rc_closep) struct rc *rc = NULL;
 	struct ibv_qp_init_attr attr = {
 		.qp_type = IBV_QPT_RC,
-		.cap = { .max_send_wr = DEPTH, .max_recv_wr = 1, .max_send_sge = 1, .max_recv_sge = 1 },
+		.cap = { .max_send_wr = DEPTH,
+			 .max_recv_wr = receives + 1,
+			 .max_send_sge = 1,
+			 .max_recv_sge = 1 },
 	};
 	int r;
 
@@ -84,7 +90,7 @@ int rc_open(struct p2p_nic *nic, struct rc **ret)
 		return negative_errno();
 	rc->psn &= 0xffffff;
 	errno = 0;
-	rc->cq = ibv_create_cq(p2p_nic_context(nic), DEPTH * 2, NULL, NULL, 0);
+	rc->cq = ibv_create_cq(p2p_nic_context(nic), (int)(DEPTH + receives + 1), NULL, NULL, 0);
 	if (!rc->cq)
 		return negative_errno();
 	attr.send_cq = rc->cq;
@@ -202,6 +208,7 @@ int rc_post(struct rc *rc, const struct rc_transfer *transfer)
 		.num_sge = 1,
 		.opcode = transfer->opcode,
 		.send_flags = IBV_SEND_SIGNALED,
+		.imm_data = htonl(transfer->imm),
 		.wr.rdma = { .remote_addr = transfer->remote, .rkey = transfer->rkey },
 	};
 	struct ibv_send_wr *bad;
@@ -216,14 +223,26 @@ static int poll_one(struct rc *rc, struct ibv_wc *wc)
 	return n < 0 ? -EIO : n;
 }
 
-int rc_poll(struct rc *rc, enum ibv_wc_status *ret_status)
+int rc_poll(struct rc *rc, struct rc_completion *ret)
 {
 	struct ibv_wc wc;
 	int n = poll_one(rc, &wc);
 
-	if (n == 1)
-		*ret_status = wc.status;
-	return n;
+	if (n != 1)
+		return n;
+	/* Of a request that failed, only number and status are valid: ours tells the two kinds apart. */
+	*ret = (struct rc_completion){ .status = wc.status, .is_receive = wc.wr_id == RECEIVE_ID };
+	if (ret->is_receive && wc.status == IBV_WC_SUCCESS)
+		ret->imm = ntohl(wc.imm_data);
+	return 1;
+}
+
+int rc_receive(struct rc *rc)
+{
+	struct ibv_recv_wr wr = { .wr_id = RECEIVE_ID };
+	struct ibv_recv_wr *bad;
+
+	return -ibv_post_recv(rc->qp, &wr, &bad);
 }
 
 /* Takes one completion, waiting for it. */

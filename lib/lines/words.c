@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "words.h"
+#include "lines/words.h"
 
 #include <ctype.h>
 #include <stdarg.h>

@@ -3,9 +3,10 @@
  * A reliable connection between two queue pairs whose addresses the two sides
  * exchange by themselves (a socket, a file, the shell).
  */
-#ifndef P2P_COPY_RC_H
-#define P2P_COPY_RC_H
+#ifndef P2P_RC_H
+#define P2P_RC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,8 +27,11 @@ struct rc {
 	uint32_t psn;
 };
 
-/* A queue pair that a peer may write to and read from once it is connected. */
-int rc_open(struct p2p_nic *nic, struct rc **ret);
+/*
+ * A queue pair that a peer may write to and read from once it is connected. receives: how many of the
+ * peer's writes with immediate data may wait to be polled; see rc_receive().
+ */
+int rc_open(struct p2p_nic *nic, unsigned receives, struct rc **ret);
 void rc_close(struct rc *rc);
 DEFINE_CLEANUP(struct rc *, rc_close)
 
@@ -41,7 +45,8 @@ struct words;
 int rc_address_parse(const struct words *w, struct rc_address *ret);
 
 struct rc_transfer {
-	enum ibv_wr_opcode opcode; /* IBV_WR_RDMA_WRITE or IBV_WR_RDMA_READ */
+	enum ibv_wr_opcode opcode; /* IBV_WR_RDMA_WRITE, ..._WRITE_WITH_IMM or IBV_WR_RDMA_READ */
+	uint32_t imm;		   /* with immediate data only */
 	uint64_t local;		   /* as registered */
 	uint32_t lkey;
 	uint64_t remote;
@@ -62,9 +67,20 @@ struct rc_outcome {
  */
 int rc_transfer(struct rc *rc, const struct rc_transfer *transfer, struct rc_outcome *ret);
 
-/* One request and its completion apart. rc_poll: 1 and the status, 0 when there is nothing yet, or -errno. */
+/* A request that has ended, or with is_receive a peer's write with immediate data that has arrived. */
+struct rc_completion {
+	enum ibv_wc_status status;
+	bool is_receive;
+	uint32_t imm; /* of a receive that succeeded */
+};
+
+/* One request and its completion apart. rc_poll: 1 and the completion, 0 when there is nothing yet, or
+ * -errno. */
 int rc_post(struct rc *rc, const struct rc_transfer *transfer);
-int rc_poll(struct rc *rc, enum ibv_wc_status *ret_status);
+int rc_poll(struct rc *rc, struct rc_completion *ret);
+
+/* Makes room for one more write with immediate data of the peer. It says only that data is there: no bytes. */
+int rc_receive(struct rc *rc);
 
 /* "REM_ACCESS_ERR" and the like: the names of the documentation, without IBV_WC_. */
 const char *rc_status_name(enum ibv_wc_status status);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The lines that the parts of this program send each other:
+ * The lines that our examples send each other:
  * "VERB key=value key=value\n", answered by "ok key=value ...\n" or
  * "err errno=NAME doing=WHAT text=REST OF LINE\n". Bytes in, bytes out; nothing here does
  * any input or output.
  */
-#ifndef P2P_COPY_WORDS_H
-#define P2P_COPY_WORDS_H
+#ifndef LINES_WORDS_H
+#define LINES_WORDS_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lines over stream sockets, and descriptors beside them. */
-#ifndef P2P_COPY_LINE_H
-#define P2P_COPY_LINE_H
+#ifndef LINES_LINE_H
+#define LINES_LINE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "words.h"
+#include "lines/words.h"
 
 /* A listening or connected Unix socket; -ENAMETOOLONG when the path does not fit (107 bytes). */
 int line_listen(const char *path, int *ret_fd);
