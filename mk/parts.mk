@@ -12,7 +12,7 @@
 # DIR: its folder. USES: other parts, in link order. LIBS: foreign libraries.
 # GEN: .proto files below lib/ without their ending.
 
-PARTS := base lines json node sysfs grpc kubelet p2p device-plugin cni-rdma cni-install driver-loader p2p-copy
+PARTS := base lines json node sysfs grpc kubelet p2p device-plugin cni-rdma cni-install driver-loader p2p-copy ring-allreduce
 
 DIR_base := lib/base
 USES_base :=
@@ -69,9 +69,14 @@ DIR_p2p-copy := deploy/examples/p2p-copy
 USES_p2p-copy := p2p lines base
 LIBS_p2p-copy :=
 
-PROGRAMS := gaudi-device-plugin cni-rdma cni-rdma-install gaudi-driver-loader p2p-copy
+DIR_ring-allreduce := deploy/examples/ring-allreduce
+USES_ring-allreduce := p2p lines base
+LIBS_ring-allreduce := -lm
+
+PROGRAMS := gaudi-device-plugin cni-rdma cni-rdma-install gaudi-driver-loader p2p-copy ring-allreduce
 PART_gaudi-device-plugin := device-plugin
 PART_cni-rdma := cni-rdma
 PART_cni-rdma-install := cni-install
 PART_gaudi-driver-loader := driver-loader
 PART_p2p-copy := p2p-copy
+PART_ring-allreduce := ring-allreduce

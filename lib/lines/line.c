@@ -112,6 +112,22 @@ int line_receive(int socket_fd, char *buf, size_t size, size_t *len, int *fd)
 	return *len == size ? -EMSGSIZE : 0;
 }
 
+int line_take(char *buf, size_t *len, char *ret, size_t size)
+{
+	const char *end = memchr(buf, '\n', *len);
+	size_t n = end ? (size_t)(end - buf) : 0;
+
+	if (!end)
+		return 0;
+	if (n >= size)
+		return -EMSGSIZE;
+	memcpy(ret, buf, n);
+	ret[n] = '\0';
+	*len -= n + 1;
+	memmove(buf, end + 1, *len);
+	return 1;
+}
+
 int line_send(int socket_fd, const char *text, size_t len, int fd)
 {
 	union {

@@ -19,6 +19,12 @@ int line_connect(const char *path, int *ret_fd);
  */
 int line_receive(int socket_fd, char *buf, size_t size, size_t *len, int *fd);
 
+/*
+ * Takes the first line out of buf, without its newline, into ret (size bytes, terminated). 1; 0: there is no whole
+ * line; -EMSGSIZE: it does not fit.
+ */
+int line_take(char *buf, size_t *len, char *ret, size_t size);
+
 /* Sends all of it, the descriptor (unless negative) with its first byte. Never raises SIGPIPE. */
 int line_send(int socket_fd, const char *text, size_t len, int fd);
 

@@ -58,6 +58,7 @@ cmd_static() {
 		build/lab/static/gaudi-device-plugin build/lab/static/cni-rdma build/lab/static/cni-rdma-install \
 		build/lab/static/gaudi-driver-loader ||
 		die "the static programs do not compile: the compiler's words are above"
-	stage "container programs" in_buildroot make -C "$LAB_ROOT" -j2 O=build/lab/shared build/lab/shared/p2p-copy ||
+	stage "container programs" in_buildroot make -C "$LAB_ROOT" -j2 O=build/lab/shared \
+		build/lab/shared/p2p-copy build/lab/shared/ring-allreduce ||
 		die "the container programs do not compile: the compiler's words are above"
 }

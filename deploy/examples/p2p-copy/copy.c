@@ -2,7 +2,7 @@
 #include "copy.h"
 
 #include <inttypes.h>
-#include <netdb.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "lines/line.h"
+#include "lines/tcp.h"
 #include "pattern.h"
 #include "p2p/rc.h"
 
@@ -17,6 +18,7 @@
 #define SIZE_LIMIT (UINT64_C(1) << 40)
 #define CHUNK (1U << 20)
 #define WAIT_SECONDS 300
+#define CONNECT_MS 30000
 
 /* One end: Gaudi, NIC, memory, region, connection. */
 struct end {
@@ -125,39 +127,15 @@ static int hear(int fd, const char *verb, struct words *w)
 	return 0;
 }
 
-static int tcp_open(const struct copy_options *options, bool passive, int *ret_fd)
+static int complain_tcp(int r, const struct copy_options *options, const char *what, const char *why)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = passive ? AI_PASSIVE : 0 };
-	struct addrinfo *found = NULL;
-	int r = -EADDRNOTAVAIL;
-	int error = getaddrinfo(options->host, options->port, &hints, &found);
+	const char *host = options->host ? options->host : "any address";
 
-	if (error) {
-		log_error("%s port %s: %s", options->host ? options->host : "any address", options->port,
-			  gai_strerror(error));
-		return -EADDRNOTAVAIL;
-	}
-	for (struct addrinfo *a = found; a && r < 0; a = a->ai_next) {
-		_cleanup_close_ int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol);
-		const int on = 1;
-
-		if (fd < 0) {
-			r = negative_errno();
-			continue;
-		}
-		(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-		r = passive ? RET_NERRNO(bind(fd, a->ai_addr, a->ai_addrlen))
-			    : RET_NERRNO(connect(fd, a->ai_addr, a->ai_addrlen));
-		if (r == 0 && passive)
-			r = RET_NERRNO(listen(fd, 1));
-		if (r == 0)
-			*ret_fd = TAKE_FD(fd);
-	}
-	freeaddrinfo(found);
-	if (r < 0)
-		return log_error_errno(r, "cannot %s %s port %s", passive ? "listen at" : "reach",
-				       options->host ? options->host : "any address", options->port);
-	return 0;
+	if (why)
+		log_error("%s port %s: %s", host, options->port, why);
+	else
+		(void)log_error_errno(r, "cannot %s %s port %s", what, host, options->port);
+	return r;
 }
 
 static int introduce(struct end *end, int fd)
@@ -290,11 +268,12 @@ int copy_send(const struct copy_options *options)
 {
 	struct end end = { .dmabuf = -EBADF };
 	_cleanup_close_ int fd = -EBADF;
+	const char *why;
 	int r;
 
-	r = tcp_open(options, false, &fd);
+	r = tcp_connect(options->host, options->port, CONNECT_MS, &fd, &why);
 	if (r < 0)
-		return r;
+		return complain_tcp(r, options, "reach", why);
 	r = send_steps(&end, options, fd);
 	end_done(&end);
 	return r;
@@ -304,13 +283,18 @@ int copy_recv(const struct copy_options *options)
 {
 	struct end end = { .dmabuf = -EBADF };
 	_cleanup_close_ int listening = -EBADF, fd = -EBADF;
+	struct pollfd poller = { .events = POLLIN };
+	const char *why;
 	int r;
 
-	r = tcp_open(options, true, &listening);
+	r = tcp_listen(options->host, options->port, 1, &listening, &why);
 	if (r < 0)
-		return r;
+		return complain_tcp(r, options, "listen at", why);
 	printf("waiting for the sender at port %s\n", options->port);
 	(void)fflush(stdout);
+	poller.fd = listening;
+	if (poll(&poller, 1, -1) < 0)
+		return log_error_errno(negative_errno(), "cannot wait for the sender");
 	fd = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
 	if (fd < 0)
 		return log_error_errno(negative_errno(), "cannot accept the sender");

@@ -44,7 +44,7 @@ image() {
 
 images_make() {
 	local tree=$LAB_ROOT/build/lab/image static=$LAB_ROOT/build/lab/static shared=$LAB_ROOT/build/lab/shared
-	rm -rf -- "$tree" && mkdir -p "$LAB_IMAGES" "$tree"/{pause,plugin,loader,copy,perftest,tools}
+	rm -rf -- "$tree" && mkdir -p "$LAB_IMAGES" "$tree"/{pause,plugin,loader,copy,ring,perftest,tools}
 	install -m 755 "$static/pause" "$tree/pause/pause" &&
 		image pause --tree "$tree/pause" -- /pause || return 1
 
@@ -72,6 +72,11 @@ images_make() {
 	install -D -m 755 "$shared/p2p-copy" "$tree/copy/usr/bin/p2p-copy" &&
 		cp -r "$LAB_ROOT/build/soft-roce/guest/." "$tree/copy/" &&
 		image p2p-copy --base "$(image_base_path p2p-copy)" --tree "$tree/copy" -- /usr/bin/p2p-copy || return 1
+
+	# It needs what p2p-copy needs.
+	install -D -m 755 "$shared/ring-allreduce" "$tree/ring/usr/bin/ring-allreduce" &&
+		cp -r "$LAB_ROOT/build/soft-roce/guest/." "$tree/ring/" &&
+		image ring-allreduce --base "$(image_base_path p2p-copy)" --tree "$tree/ring" -- /usr/bin/ring-allreduce || return 1
 
 	cp -r "$LAB_ROOT/build/soft-roce/guest/." "$tree/perftest/" &&
 		image perftest --base "$(image_base_path perftest)" --tree "$tree/perftest" -- /bin/sh || return 1

@@ -150,12 +150,30 @@ static void socket_replaces_a_stale_one_and_nothing_else(void **state)
 	fakefs_free(fs);
 }
 
+static void many_lines_at_once_are_taken_one_by_one(void **state)
+{
+	char buf[] = "one\n\nthree is long\nfo", line[8];
+	size_t len = strlen(buf);
+
+	(void)state;
+	assert_int_equal(line_take(buf, &len, line, sizeof(line)), 1);
+	assert_string_equal(line, "one");
+	assert_int_equal(line_take(buf, &len, line, sizeof(line)), 1);
+	assert_string_equal(line, "");
+	assert_int_equal(line_take(buf, &len, line, sizeof(line)), -EMSGSIZE);
+	assert_int_equal(len, strlen("three is long\nfo"));
+	memmove(buf, buf + 14, len -= 14);
+	assert_int_equal(line_take(buf, &len, line, sizeof(line)), 0);
+	assert_int_equal(len, 2);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(lines_come_in_pieces),
 	cmocka_unit_test(long_lines_are_refused),
 	cmocka_unit_test(one_descriptor_is_taken_and_the_rest_closed),
 	cmocka_unit_test(answers_are_one_line),
 	cmocka_unit_test(socket_replaces_a_stale_one_and_nothing_else),
+	cmocka_unit_test(many_lines_at_once_are_taken_one_by_one),
 };
 
 UNIT_MAIN(tests)
