@@ -4,6 +4,7 @@
 import deployed
 
 FIXTURE = 'cluster'
+ONLY_LONG = True
 TOGETHER = True
 
 
