@@ -106,6 +106,8 @@ int join_host(struct meet *meet, const struct meet_options *options, const struc
 			told = now;
 		}
 		pause_ms(pause);
+		if (stop_asked())
+			return -ECANCELED;
 		pause = pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
 	}
 }
