@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two pods, each with a Gaudi and its NIC, train together with deploy/examples/ring-allreduce."""
+
+import os
+import re
+import time
+
+from node import CARDS, ROOT, manifests, pod, pod_of
+
+TOGETHER = True  # the second compares with what the first found
+PLUGIN = 'gaudi-device-plugin'
+IMAGE = 'gaudi-p2p/ring-allreduce:dev'
+STEPS, EVERY = 60, 10
+OPTIONS = ['--steps=%d' % STEPS, '--checkpoint-every=%d' % EVERY, '--batch=48', '--hidden=512', '--rate=0.1']
+FOLDER = '/var/lib/gaudi-p2p-checkpoints/ring'
+PORT = 7475
+SECURITY = {'allowPrivilegeEscalation': False, 'readOnlyRootFilesystem': True, 'capabilities': {'drop': ['ALL']},
+            'seccompProfile': {'type': 'RuntimeDefault'}}
+# Of a loss between one process and two: sums of float32 in another order, over all steps.
+TOLERANCE = 1e-4
+whole = {}  # what the first test found, for the second: {'losses', 'digest'}
+
+
+def setup(node):
+    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
+    node.wait_pod(PLUGIN, 'Running')
+    node.wait_allocatable(CARDS)
+
+
+def teardown(node):
+    for name in node.sh('ls /etc/kubernetes/manifests').split():
+        node.delete_pod(name[:-len('.json')])
+    node.sh('rm -rf -- ' + FOLDER)
+    free_and_clean(node)
+
+
+def free_and_clean(node):
+    for i in range(CARDS):
+        node.wait_card(i, 'free')
+        assert node.card_attr(i, 'dirty_bytes') == '0', node.card_attr(i, 'dirty_bytes')
+
+
+def start(node, name, rank, first, more=(), folder=FOLDER):
+    """One of two ranks; first is the address of rank 0."""
+    args = OPTIONS + ['--rank=%d' % rank, '--peers=%s:%d,rank-1' % (first, PORT), '--job=' + name[:-2],
+                      '--checkpoint-dir=/checkpoints', *more]
+    node.apply_pod(pod(name, IMAGE, args=args, gaudis=1, mounts={'/checkpoints': folder}, securityContext=SECURITY))
+
+
+def start_both(node, stem, more=(), folder=FOLDER):
+    """Both ranks, STEM-0 and STEM-1. Rank 0 does not need its own address, which nobody knows before it runs."""
+    names = stem + '-0', stem + '-1'
+    start(node, names[0], 0, '0.0.0.0', more, folder)
+    node.wait_pod(names[0], 'Running')
+    start(node, names[1], 1, node.pod(names[0])['status']['podIP'], more, folder)
+    return names
+
+
+def losses(log):
+    return {int(step): float(loss) for step, loss in re.findall(r'^step=(\d+) loss=(\S+) ', log, re.M)}
+
+
+def digest(log):
+    return re.search(r'^done step=%d digest=([0-9a-f]{16})$' % STEPS, log, re.M).group(1)
+
+
+def compare(got, wanted, first=0):
+    assert sorted(got) == list(range(first, STEPS)), sorted(got)
+    for step, loss in got.items():
+        assert abs(loss - wanted[step]) <= TOLERANCE * abs(wanted[step]), 'step %d: %r and not %r' % (step, loss, wanted[step])
+
+
+def received(node):
+    """Packets that each NIC took in so far. All NICs must be on the node."""
+    return [int(n) for n in node.sh('cat /sys/class/infiniband/*/ports/1/hw_counters/rcvd_pkts').split()]
+
+
+def ended(node, name, status, timeout=120):
+    """Waits until the pod has failed with that exit status; returns what it wrote."""
+    node.wait(lambda: node.pod_status(name)[0] in ('Failed', 'Succeeded'), timeout, 'the end of ' + name, 0.5)
+    phase, why = node.pod_status(name)
+    log = node.logs(name)
+    assert phase == 'Failed' and 'exit status %d' % status in why, '%s: %s\n%s' % (phase, why, log[-2000:])
+    return log
+
+
+def test_losses_are_those_of_one_process(node):
+    """Two pods train over RDMA between Gaudis, with the losses of one process without any device"""
+    node.apply_pod(pod('ring-one', IMAGE, args=OPTIONS + ['--world=1', '--device=none'], securityContext=SECURITY))
+    node.wait_pod('ring-one', 'Succeeded')
+    wanted = losses(node.logs('ring-one'))
+    node.delete_pod('ring-one')
+    assert wanted[STEPS - 1] < wanted[0] / 4, wanted
+    before = received(node)
+    names = start_both(node, 'ring', folder=FOLDER + '-whole')
+    for name in names:
+        node.wait_pod(name, 'Succeeded')
+    logs = [node.logs(name) for name in names]
+    for log in logs:
+        assert 'bytes of device memory, all zero' in log, log
+        assert re.search(r'^start step=0 world=2 rails=1 ', log, re.M), log
+        compare(losses(log), wanted)
+    assert losses(logs[0]) == losses(logs[1]) and digest(logs[0]) == digest(logs[1])
+    for name in names:
+        node.delete_pod(name)
+    node.sh('rm -rf -- %s-whole' % FOLDER)
+    free_and_clean(node)
+    # Each rank sends one chunk in each of two rounds, which is many packets of at most 4096 bytes.
+    for old, new in zip(before, received(node)):
+        assert new - old > 2 * STEPS, (before, received(node))
+    whole.update(losses=wanted, digest=digest(logs[0]))
+
+
+def test_killed_rank_resumes(node):
+    """One of two pods is killed in the middle: the other ends at once, and both go on from the checkpoint to the same end"""
+    assert whole, 'the test before this one must have passed'
+    names = start_both(node, 'ring-cut', ['--pace=500'])
+    for name in names:
+        node.wait_log(name, r'^checkpoint step=%d ' % (2 * EVERY))
+    for i in range(CARDS):
+        assert node.card_attr(i, 'state') == 'owned'
+    killed = time.monotonic()
+    node.sh('kill -9 %d' % node.pid(names[1]))
+    log = ended(node, names[0], 3)
+    assert time.monotonic() - killed < 60, 'rank 0 took too long to notice'
+    assert re.search('rank 1 is gone|the neighbour, its Gaudi or the link is gone', log), log
+    assert 'start again' in log and not re.search('^done ', log, re.M), log
+    ended(node, names[1], 137)
+    for name in names:
+        node.delete_pod(name)
+    free_and_clean(node)
+    # Half a checkpoint of a writer that was killed, and one that somebody damaged: neither is used.
+    files = node.sh('ls ' + FOLDER).split()
+    newest = max(re.search(r'step-(\d+)', f).group(1) for f in files)
+    node.sh('cd %s && head -c 1000 rank-0000-step-%s.ckpt >rank-0000-step-000000000059.ckpt' % (FOLDER, newest))
+    again = start_both(node, 'ring-on')
+    for name in again:
+        node.wait_pod(name, 'Succeeded')
+        log = node.logs(name)
+        first = int(re.search(r'^start step=(\d+) world=2 ', log, re.M).group(1))
+        assert 2 * EVERY <= first < STEPS and first % EVERY == 0 and first <= int(newest), log
+        assert 'step-000000000059.ckpt is not used: it is torn' in log, log
+        compare(losses(log), whole['losses'], first)
+        assert digest(log) == whole['digest'], 'not the weights of the run that nobody cut short'
+        node.delete_pod(name)
+    free_and_clean(node)
+
+
+def test_told_to_stop(node):
+    """A pod that is deleted in the middle of a step ends within its grace, says so, and the other notices"""
+    names = start_both(node, 'ring-stop', ['--pace=500'], FOLDER + '-stop')
+    node.wait_log(names[1], r'^step=1 ')
+    pid = node.pid(names[1])
+    since = time.monotonic()
+    node.sh('kill -TERM %d' % pid)
+    log = ended(node, names[1], 143)
+    assert time.monotonic() - since < 30 and 'told to stop' in log, log
+    ended(node, names[0], 3)
+    for name in names:
+        node.delete_pod(name)
+    node.sh('rm -rf -- %s-stop' % FOLDER)
+    free_and_clean(node)
