@@ -8,6 +8,7 @@ import time
 from node import CARDS, ROOT, manifests, pod, pod_of
 
 TOGETHER = True  # the second compares with what the first found
+ONLY_LONG = True
 PLUGIN = 'gaudi-device-plugin'
 IMAGE = 'gaudi-p2p/ring-allreduce:dev'
 STEPS, EVERY = 60, 10
