@@ -168,8 +168,6 @@ static int slot_check(struct ring *ring, uint32_t number)
 	digest = digest_of(numbers_of(ring, offset), count * sizeof(float));
 	if (header.digest != digest)
 		return refuse(ring, "digest", header.digest, digest);
-	/* Once used it is of no more use: the same again would be taken for new otherwise. */
-	memset(ring->window + offset, 0, sizeof(header));
 	return 0;
 }
 
