@@ -171,7 +171,7 @@ static void a_scan_passes_over_what_is_not_good(void **state)
 {
 	_cleanup_close_ int dirfd = folder(state);
 	struct checkpoint_set set;
-	uint8_t bytes[256];
+	uint8_t bytes[256] = { 0 };
 	size_t size;
 	struct checkpoint gone = { .step = 60, .digest = 1 };
 	float unused[COUNT];
