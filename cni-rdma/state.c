@@ -123,12 +123,10 @@ int state_parse(const char *text, size_t len, struct state **ret, char *why, siz
 		return -EFBIG;
 	}
 	r = jsontext_parse(text, len, JSON_REJECT_DUPLICATES, &root, &error);
-	if (r == -ENOMEM)
-		snprintf(why, size, "out of memory");
-	else if (r < 0)
-		snprintf(why, size, "line %d: %s", error.line, error.text);
-	if (r < 0)
+	if (r < 0) {
+		jsontext_explain(r, &error, why, size);
 		return r;
+	}
 	version = json_object_get(root, "version");
 	if (json_is_integer(version) && json_integer_value(version) > STATE_VERSION) {
 		snprintf(why, size, "version %lld, written by a later cni-rdma",

@@ -22,12 +22,10 @@ int chain_parse(const char *text, size_t len, json_t **ret, char *why, size_t si
 	json_error_t error;
 	int r = jsontext_parse(text, len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &list, &error);
 
-	if (r == -ENOMEM)
-		(void)snprintf(why, size, "out of memory");
-	else if (r < 0)
-		(void)snprintf(why, size, "line %d: %s", error.line, error.text);
-	if (r < 0)
+	if (r < 0) {
+		jsontext_explain(r, &error, why, size);
 		return r;
+	}
 	if (json_array_size(json_object_get(list, "plugins")) == 0) {
 		(void)snprintf(why, size, "it has no \"plugins\"");
 		return -EBADMSG;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static json_malloc_t allocate;
@@ -36,6 +37,14 @@ int jsontext_parse(const char *text, size_t len, size_t flags, json_t **ret, jso
 	json_decref(*ret);
 	*ret = NULL;
 	return -ENOMEM;
+}
+
+void jsontext_explain(int r, const json_error_t *error, char *why, size_t size)
+{
+	if (r == -ENOMEM)
+		(void)snprintf(why, size, "out of memory");
+	else
+		(void)snprintf(why, size, "line %d: %s", error->line, error->text);
 }
 
 char *jsontext_format(const json_t *value, size_t flags)

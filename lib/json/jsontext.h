@@ -23,6 +23,9 @@
  */
 int jsontext_parse(const char *text, size_t len, size_t flags, json_t **ret, json_error_t *error);
 
+/* What went wrong with r of jsontext_parse(), for people, into why (size bytes). */
+void jsontext_explain(int r, const json_error_t *error, char *why, size_t size);
+
 /* The text of value (NULL is borne), to be freed by free(); NULL: out of memory, or not to be written with these flags. */
 char *jsontext_format(const json_t *value, size_t flags);
 

@@ -283,10 +283,10 @@ int pairs_parse(const char *text, size_t len, struct pairs **ret, char *why, siz
 	if (len > PAIRS_MAX_BYTES)
 		return why_not(why, size, -EFBIG, "more than %d bytes", PAIRS_MAX_BYTES);
 	r = jsontext_parse(text, len, JSON_REJECT_DUPLICATES, &root, &error);
-	if (r == -ENOMEM)
-		return why_not(why, size, r, "out of memory");
-	if (r < 0)
-		return why_not(why, size, r, "line %d: %s", error.line, error.text);
+	if (r < 0) {
+		jsontext_explain(r, &error, why, size);
+		return r;
+	}
 	if (!json_is_object(root))
 		return why_not(why, size, -EBADMSG, "not a JSON object");
 	r = check_version(root, why, size);
