@@ -39,30 +39,30 @@ int main(int argc, char **argv)
 		log_error("%s (--help shows all)", why);
 		return 2;
 	}
-	if (options.help) {
+	if (options.node.help) {
 		options_help(stdout);
 		return EXIT_SUCCESS;
 	}
-	root = RET_NERRNO(open(options.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	root = RET_NERRNO(open(options.node.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (root < 0)
-		return log_error_errno(root, "cannot open %s", options.root), REPORT_FAILED;
-	if (options.verb != VERB_UNINSTALL) {
-		source = nodefile_open_source(options.source);
+		return log_error_errno(root, "cannot open %s", options.node.root), REPORT_FAILED;
+	if (options.node.verb != VERB_UNINSTALL) {
+		source = nodefile_open_source(options.node.source);
 		if (source < 0)
 			return log_error_errno(source, "cannot open the folder of the files to install"),
 			       REPORT_FAILED;
 	}
-	job.verb = options.verb;
+	job.verb = options.node.verb;
 	job.in.root = root;
 	job.in.source = source;
 	job.in.bin = options.bin;
 	job.in.conf = options.conf;
-	job.in.look = options.verb == VERB_STATUS;
+	job.in.look = options.node.verb == VERB_STATUS;
 	repeat_run(&(struct repeat){ .step = step,
 				     .data = &job,
-				     .interval = options.interval,
-				     .wait = options.wait && !job.in.look,
-				     .stay = options.stay && !job.in.look },
+				     .interval = options.node.interval,
+				     .wait = options.node.wait && !job.in.look,
+				     .stay = options.node.stay && !job.in.look },
 		   &report);
 	return (int)report.outcome;
 }

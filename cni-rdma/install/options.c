@@ -2,13 +2,9 @@
 #include "options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
 
-#include "base/num.h"
 #include "install.h"
-
-#define INTERVAL_MAX 3600
 
 void options_help(FILE *out)
 {
@@ -41,86 +37,33 @@ void options_help(FILE *out)
 		out);
 }
 
-static const char *inside(const char *path)
+static const char *take(int c, void *data)
 {
-	return path + strspn(path, "/");
-}
+	struct options *options = data;
 
-static int parse_verb(const char *word, enum verb *ret)
-{
-	if (strcmp(word, "install") == 0)
-		*ret = VERB_INSTALL;
-	else if (strcmp(word, "uninstall") == 0)
-		*ret = VERB_UNINSTALL;
-	else if (strcmp(word, "status") == 0)
-		*ret = VERB_STATUS;
+	if (c == 'b')
+		options->bin = nodeopts_inside(optarg);
 	else
-		return -EINVAL;
-	return 0;
-}
-
-static int check(const struct options *options, const char *word, char *why, size_t size)
-{
-	if (options->verb == VERB_NONE) {
-		(void)snprintf(why, size, "%s%s: say install, uninstall or status", word ?: "nothing to do",
-			       word ? " is no verb" : "");
-		return -EINVAL;
-	}
-	if (!*options->bin || !*options->conf || strlen(options->bin) > 1024 ||
-	    strlen(options->conf) > 1024) {
-		(void)snprintf(why, size, "--bin and --conf name folders of the node");
-		return -EINVAL;
-	}
-	return 0;
+		options->conf = nodeopts_inside(optarg);
+	return NULL;
 }
 
 int options_parse(int argc, char **argv, struct options *ret, char *why, size_t size)
 {
-	static const struct option known[] = {
-		{ "root", required_argument, NULL, 'r' },
-		{ "source", required_argument, NULL, 's' },
+	static const struct option table[] = {
 		{ "bin", required_argument, NULL, 'b' },
 		{ "conf", required_argument, NULL, 'c' },
-		{ "interval", required_argument, NULL, 'i' },
-		{ "wait", no_argument, NULL, 'w' },
-		{ "stay", no_argument, NULL, 'S' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		NODEOPTS_TABLE,
 	};
-	struct options options = { .root = "/", .bin = INSTALL_BIN, .conf = INSTALL_CONF, .interval = 10 };
-	int c;
+	struct options options = { .node = NODEOPTS_INIT, .bin = INSTALL_BIN, .conf = INSTALL_CONF };
+	int r = nodeopts_parse(argc, argv, table, take, &options, &options.node, why, size);
 
-	opterr = 0;
-	optind = 0; /* a test parses more than once */
-	while ((c = getopt_long(argc, argv, "h", known, NULL)) >= 0) {
-		if (c == 'r')
-			options.root = optarg;
-		else if (c == 's')
-			options.source = optarg;
-		else if (c == 'b')
-			options.bin = inside(optarg);
-		else if (c == 'c')
-			options.conf = inside(optarg);
-		else if (c == 'w')
-			options.wait = true;
-		else if (c == 'S')
-			options.wait = options.stay = true;
-		else if (c == 'h')
-			options.help = true;
-		else if (c != 'i' || num_parse_uint(optarg, 1, INTERVAL_MAX, &options.interval) < 0) {
-			(void)snprintf(why, size, "%s: %s", argv[optind - 1],
-				       c == 'i' ? "seconds, from 1 to 3600"
-						: "no such option, or its value is missing");
-			return -EINVAL;
-		}
-	}
-	if (!options.help) {
-		const char *word = optind < argc ? argv[optind] : NULL;
-
-		if (word && (optind + 1 < argc || parse_verb(word, &options.verb) < 0))
-			options.verb = VERB_NONE;
-		if (check(&options, word, why, size) < 0)
-			return -EINVAL;
+	if (r < 0)
+		return r;
+	if (!options.node.help &&
+	    (!*options.bin || !*options.conf || strlen(options.bin) > 1024 || strlen(options.conf) > 1024)) {
+		(void)snprintf(why, size, "--bin and --conf name folders of the node");
+		return -EINVAL;
 	}
 	*ret = options;
 	return 0;

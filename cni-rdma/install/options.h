@@ -3,25 +3,15 @@
 #ifndef CNI_INSTALL_OPTIONS_H
 #define CNI_INSTALL_OPTIONS_H
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
-enum verb {
-	VERB_NONE,
-	VERB_INSTALL,
-	VERB_UNINSTALL,
-	VERB_STATUS,
-};
+#include "node/nodeopts.h"
 
 struct options {
-	enum verb verb;
-	const char *root;
-	const char *source; /* NULL: the folder of the program */
-	const char *bin;    /* without the slash in front */
+	struct nodeopts node;
+	const char *bin; /* without the slash in front */
 	const char *conf;
-	unsigned interval; /* seconds */
-	bool wait, stay, help;
 };
 
 /* 0, or -EINVAL with why (size bytes). */

@@ -25,11 +25,11 @@ static void uninstall(void *data, struct report *report)
 static int run(const struct options *options, struct loader *loader)
 {
 	struct report report = { 0 };
-	const struct repeat repeat = { .step = options->verb == VERB_UNINSTALL ? uninstall : install,
+	const struct repeat repeat = { .step = options->node.verb == VERB_UNINSTALL ? uninstall : install,
 				       .data = loader,
-				       .interval = options->interval,
-				       .wait = options->wait && !loader->look,
-				       .stay = options->stay && !loader->look };
+				       .interval = options->node.interval,
+				       .wait = options->node.wait && !loader->look,
+				       .stay = options->node.stay && !loader->look };
 
 	repeat_run(&repeat, &report);
 	loader_done(loader);
@@ -49,14 +49,14 @@ int main(int argc, char **argv)
 		log_error("%s (--help shows all)", why);
 		return 2;
 	}
-	if (options.help) {
+	if (options.node.help) {
 		options_help(stdout);
 		return EXIT_SUCCESS;
 	}
-	root = RET_NERRNO(open(options.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+	root = RET_NERRNO(open(options.node.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (root < 0)
-		return log_error_errno(root, "cannot open %s", options.root), REPORT_FAILED;
-	source = nodefile_open_source(options.source);
+		return log_error_errno(root, "cannot open %s", options.node.root), REPORT_FAILED;
+	source = nodefile_open_source(options.node.source);
 	if (source < 0)
 		return log_error_errno(source, "cannot open the folder of the files to install"),
 		       REPORT_FAILED;
@@ -70,6 +70,6 @@ int main(int argc, char **argv)
 				  .pod_resources = options.pod_resources,
 				  .params = options.params,
 				  .policy = options.policy,
-				  .look = options.verb == VERB_STATUS };
+				  .look = options.node.verb == VERB_STATUS };
 	return run(&options, &loader);
 }

@@ -2,12 +2,8 @@
 #include "options.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <string.h>
 
-#include "base/num.h"
-
-#define INTERVAL_MAX 3600
 #define POLICY "nonrevocable"
 
 void options_help(FILE *out)
@@ -47,19 +43,6 @@ void options_help(FILE *out)
 		out);
 }
 
-static int parse_verb(const char *word, enum verb *ret)
-{
-	if (strcmp(word, "install") == 0)
-		*ret = VERB_INSTALL;
-	else if (strcmp(word, "uninstall") == 0)
-		*ret = VERB_UNINSTALL;
-	else if (strcmp(word, "status") == 0)
-		*ret = VERB_STATUS;
-	else
-		return -EINVAL;
-	return 0;
-}
-
 static int parse_policy(const char *word, struct options *options)
 {
 	if (strcmp(word, "auto") == 0)
@@ -87,93 +70,41 @@ static int parse_param(const char *word, struct options *options)
 	return n < 0 || (size_t)n >= sizeof(options->params) - used ? -EINVAL : 0;
 }
 
-/* NULL, or what the value should have been. */
-static const char *parse_value(int c, struct options *options)
+static const char *take(int c, void *data)
 {
+	struct options *options = data;
+
 	switch (c) {
-	case 'r':
-		options->root = optarg;
-		return NULL;
-	case 's':
-		options->source = optarg;
-		return NULL;
 	case 'c':
-		options->conf = optarg + strspn(optarg, "/");
+		options->conf = nodeopts_inside(optarg);
 		return *options->conf && strlen(options->conf) < 1024 ? NULL : "a folder of the node";
 	case 'k':
 		options->pod_resources = strcmp(optarg, "none") == 0 ? NULL : optarg;
 		return *optarg == '/' || !options->pod_resources ? NULL : "the path of a socket, or none";
 	case 'n':
 		return parse_policy(optarg, options) < 0 ? "auto, refuse or hold" : NULL;
-	case 'p':
+	default:
 		return parse_param(optarg, options) < 0
 			       ? "NAME=VALUE of a module parameter; for nonrevocable say --nonrevocable"
 			       : NULL;
-	case 'i':
-		return num_parse_uint(optarg, 1, INTERVAL_MAX, &options->interval) < 0
-			       ? "seconds, from 1 to 3600"
-			       : NULL;
-	default:
-		return "no such option, or its value is missing";
 	}
-}
-
-static int parse_all(int argc, char **argv, struct options *options, char *why, size_t size)
-{
-	static const struct option known[] = {
-		{ "root", required_argument, NULL, 'r' },
-		{ "source", required_argument, NULL, 's' },
-		{ "conf", required_argument, NULL, 'c' },
-		{ "pod-resources", required_argument, NULL, 'k' },
-		{ "nonrevocable", required_argument, NULL, 'n' },
-		{ "param", required_argument, NULL, 'p' },
-		{ "interval", required_argument, NULL, 'i' },
-		{ "wait", no_argument, NULL, 'w' },
-		{ "stay", no_argument, NULL, 'S' },
-		{ "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
-	};
-	int c;
-
-	opterr = 0;
-	optind = 0; /* a test parses more than once */
-	while ((c = getopt_long(argc, argv, "h", known, NULL)) >= 0) {
-		const char *wanted = NULL;
-
-		if (c == 'w')
-			options->wait = true;
-		else if (c == 'S')
-			options->wait = options->stay = true;
-		else if (c == 'h')
-			options->help = true;
-		else
-			wanted = parse_value(c, options);
-		if (wanted) {
-			(void)snprintf(why, size, "%s: %s", argv[optind - 1], wanted);
-			return -EINVAL;
-		}
-	}
-	return 0;
 }
 
 int options_parse(int argc, char **argv, struct options *ret, char *why, size_t size)
 {
-	struct options options = {
-		.root = "/", .conf = LOADER_CONF, .pod_resources = LOADER_POD_RESOURCES, .interval = 10
+	static const struct option table[] = {
+		{ "conf", required_argument, NULL, 'c' },
+		{ "pod-resources", required_argument, NULL, 'k' },
+		{ "nonrevocable", required_argument, NULL, 'n' },
+		{ "param", required_argument, NULL, 'p' },
+		NODEOPTS_TABLE,
 	};
-	int r = parse_all(argc, argv, &options, why, size);
+	struct options options = { .node = NODEOPTS_INIT,
+				   .conf = LOADER_CONF,
+				   .pod_resources = LOADER_POD_RESOURCES };
+	int r = nodeopts_parse(argc, argv, table, take, &options, &options.node, why, size);
 
-	if (r < 0)
-		return r;
-	if (!options.help) {
-		const char *word = optind < argc ? argv[optind] : NULL;
-
-		if (!word || optind + 1 < argc || parse_verb(word, &options.verb) < 0) {
-			(void)snprintf(why, size, "%s%s: say install, uninstall or status",
-				       word ?: "nothing to do", word ? " is no verb" : "");
-			return -EINVAL;
-		}
-	}
-	*ret = options;
-	return 0;
+	if (r == 0)
+		*ret = options;
+	return r;
 }

@@ -6,24 +6,14 @@
 #include <stdio.h>
 
 #include "loader.h"
-
-enum verb {
-	VERB_NONE,
-	VERB_INSTALL,
-	VERB_UNINSTALL,
-	VERB_STATUS,
-};
+#include "node/nodeopts.h"
 
 struct options {
-	enum verb verb;
-	const char *root;
-	const char *source;	   /* NULL: the folder of the program */
+	struct nodeopts node;
 	const char *conf;	   /* without the slash in front */
 	const char *pod_resources; /* NULL: none */
 	char params[LOADER_PARAMS_MAX];
 	enum loader_policy policy;
-	unsigned interval; /* seconds */
-	bool wait, stay, help;
 };
 
 /* 0, or -EINVAL with why (size bytes). */

@@ -25,20 +25,20 @@ static void a_verb_and_its_options_are_understood(void **state)
 
 	(void)state;
 	assert_int_equal(parse(&options, why, "install", NULL, NULL), 0);
-	assert_int_equal(options.verb, VERB_INSTALL);
-	assert_string_equal(options.root, "/");
+	assert_int_equal(options.node.verb, VERB_INSTALL);
+	assert_string_equal(options.node.root, "/");
 	assert_string_equal(options.conf, "etc/cni/net.d");
 	assert_string_equal(options.pod_resources, "/var/lib/kubelet/pod-resources/kubelet.sock");
 	assert_int_equal(options.policy, LOADER_POLICY_AUTO);
 	assert_string_equal(options.params, "");
-	assert_null(options.source);
-	assert_false(options.wait || options.stay);
+	assert_null(options.node.source);
+	assert_false(options.node.wait || options.node.stay);
 	assert_int_equal(parse(&options, why, "--stay", "uninstall", "--interval=1"), 0);
-	assert_int_equal(options.verb, VERB_UNINSTALL);
-	assert_true(options.wait && options.stay);
-	assert_int_equal(options.interval, 1);
+	assert_int_equal(options.node.verb, VERB_UNINSTALL);
+	assert_true(options.node.wait && options.node.stay);
+	assert_int_equal(options.node.interval, 1);
 	assert_int_equal(parse(&options, why, "status", "--conf=//k3s/net.d", "--pod-resources=none"), 0);
-	assert_int_equal(options.verb, VERB_STATUS);
+	assert_int_equal(options.node.verb, VERB_STATUS);
 	assert_string_equal(options.conf, "k3s/net.d");
 	assert_null(options.pod_resources);
 	assert_int_equal(parse(&options, why, "install", "--param=emulated=1", "--param=virtual=2"), 0);
@@ -48,7 +48,7 @@ static void a_verb_and_its_options_are_understood(void **state)
 	assert_int_equal(parse(&options, why, "install", "--nonrevocable=refuse", NULL), 0);
 	assert_int_equal(options.policy, LOADER_POLICY_REFUSE);
 	assert_int_equal(parse(&options, why, "--help", NULL, NULL), 0);
-	assert_true(options.help);
+	assert_true(options.node.help);
 }
 
 static void what_is_wrong_is_named(void **state)
@@ -75,13 +75,13 @@ static void what_is_wrong_is_named(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		struct options options = { .interval = 77 };
+		struct options options = { .node.interval = 77 };
 		char why[256] = "";
 
 		assert_int_equal(parse(&options, why, cases[i].a, cases[i].b, NULL), -EINVAL);
 		if (!strstr(why, cases[i].words))
 			fail_msg("case %zu: %s", i, why);
-		assert_int_equal(options.interval, 77);
+		assert_int_equal(options.node.interval, 77);
 	}
 }
 
