@@ -22,7 +22,7 @@ def wait_capacity(cluster, count=2, timeout=300):
 
 def wait_ready(cluster, timeout=600):
     for name in DAEMONSETS:
-        cluster.wait(lambda: cluster.is_ready('daemonset', name, NAMESPACE), timeout, 'DaemonSet %s on all nodes' % name)
+        cluster.wait(lambda: cluster.is_ready(name, NAMESPACE), timeout, 'DaemonSet %s on all nodes' % name)
 
 
 def deploy(cluster):

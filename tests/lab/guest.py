@@ -86,7 +86,8 @@ def end_on_signals():
     signal.signal(signal.SIGHUP, stop)
 
 
-def _die_with_parent():
+def die_with_parent():
+    """For a child between fork and exec: it ends with the thread that started it."""
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
 
 
@@ -269,7 +270,7 @@ class Guest:
         open(self.console_path, 'w', encoding='utf-8').close()
         with open(self.qemu_log, 'wb') as log:
             self._process = subprocess.Popen(self.arguments(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                             preexec_fn=_die_with_parent)
+                                             preexec_fn=die_with_parent)
         self._qmp = Qmp(self.run_dir + '/qmp', self.check)
         self.port = {port: Port('%s/port%d' % (self.run_dir, i)) for i, port in enumerate(self._ports)}
 

@@ -35,7 +35,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, '../node'), os.path.join(HERE, '..')]
 from control import API_PORT, ClusterError, ControlPlane  # noqa: E402
 from guest import wait  # noqa: E402
-from node import MAC, Node, ROOT, environment, manifests  # noqa: E402
+from node import MAC, Node, environment, manifests  # noqa: E402
 
 NODES = (1, 2)
 MACHINE = '10.0.2.2'
@@ -183,18 +183,13 @@ class Cluster:
                 c['status'] == 'True' for n in nodes for c in n['status']['conditions'] if c['type'] == 'Ready')
         self.wait(ready, timeout, 'that all nodes are Ready')
 
-    def is_ready(self, kind, name, namespace):
-        """Whether all pods of a DaemonSet or Deployment are of its newest form and ready."""
-        found = self.plane.get(kind, name, '-n', namespace)
-        if not found:
-            return False
-        status = found.get('status', {})
-        if status.get('observedGeneration') != found['metadata']['generation']:
-            return False
-        if kind == 'daemonset':
-            wanted = status.get('desiredNumberScheduled', 0)
-            return wanted > 0 and status.get('numberReady', 0) == status.get('updatedNumberScheduled', 0) == wanted
-        return status.get('readyReplicas', 0) == status.get('updatedReplicas', 0) == found['spec']['replicas']
+    def is_ready(self, daemonset, namespace):
+        """Whether all pods of a DaemonSet are of its newest form and ready."""
+        found = self.plane.get('daemonset', daemonset, '-n', namespace)
+        status = (found or {}).get('status', {})
+        wanted = status.get('desiredNumberScheduled', 0)
+        return (wanted > 0 and status.get('observedGeneration') == found['metadata']['generation'] and
+                status.get('numberReady', 0) == status.get('updatedNumberScheduled', 0) == wanted)
 
     def check(self):
         self.plane.check()
@@ -219,26 +214,12 @@ class Cluster:
             return None
         return self.wait(reached, timeout, 'that pod %s is %s' % (name, phase))
 
-    def logs(self, name, namespace='default', *args):
-        return self.plane.run('logs', name, '-n', namespace, *args)[1]
+    def logs(self, name, namespace='default'):
+        return self.plane.run('logs', name, '-n', namespace)[1]
 
     def exec(self, name, *argv, namespace='default', timeout=120):
         """A command in the pod's only container. Returns (exit status, output)."""
         return self.plane.run('exec', name, '-n', namespace, '--', *argv, timeout=timeout)
-
-    def delete_pod(self, name, namespace='default', timeout=300):
-        """Deletes a pod and waits until its kubelet has ended all of it, CNI DEL included."""
-        pod = self.plane.get('pod', name, '-n', namespace)
-        self.plane.kubectl('delete', 'pod', name, '-n', namespace, '--timeout=%ds' % timeout, timeout=timeout + 30)
-        for node in self.node.values():
-            if pod and pod['spec'].get('nodeName') == node.node_name:
-                node.wait_gone(pod['metadata']['uid'], timeout)
-
-    def events_of(self, kind, name, namespace='default'):
-        """What `kubectl describe` shows of them: [(reason, message)]."""
-        found = self.plane.get('events', '-n', namespace,
-                               '--field-selector=involvedObject.kind=%s,involvedObject.name=%s' % (kind, name))
-        return [(e.get('reason', ''), e.get('message', '')) for e in found]
 
     # --- evidence, as a Node has it ----------------------------------------
     def mark_dmesg(self):

@@ -14,14 +14,16 @@ nothing else on the machine reaches them. Everything that waits has a deadline
 and raises ClusterError.
 """
 
-import ctypes
+import base64
 import json
 import os
 import shutil
-import signal
 import subprocess
+import sys
 import tempfile
-import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..'))
+from guest import GuestError, die_with_parent, wait  # noqa: E402
 
 API_PORT = 6443
 ETCD = 'http://127.0.0.1:2379'
@@ -31,12 +33,8 @@ DNS_PORT = 5353
 START_SECONDS = 180
 
 
-class ClusterError(Exception):
+class ClusterError(GuestError):
     """Says in words what went wrong; the logs have the rest."""
-
-
-def _die_with_parent():
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
 
 
 class Authority:
@@ -77,7 +75,6 @@ class Authority:
         crt, key = self.issue(name, subject)
 
         def data(path):
-            import base64
             with open(path, 'rb') as f:
                 return base64.b64encode(f.read()).decode()
         return json.dumps({
@@ -96,12 +93,10 @@ class ControlPlane:
         self._address = address
         self._programs = programs
         self._processes = []
-        self._homes = []
         os.makedirs(results, exist_ok=True)
         self.run_dir = tempfile.mkdtemp(prefix='gaudi-p2p-cluster-')
         self.authority = Authority(self.run_dir + '/pki')
-        self._write('admin.kubeconfig', self.authority.kubeconfig('admin', '/O=system:masters/CN=admin',
-                                                                  'https://127.0.0.1:%d' % API_PORT))
+        self._admin = self._kubeconfig('admin', '/O=system:masters/CN=admin')
 
     def __enter__(self):
         return self
@@ -115,13 +110,17 @@ class ControlPlane:
             f.write(text)
         return path
 
+    def _kubeconfig(self, name, subject):
+        """A file for a program of this machine; returns its path."""
+        return self._write(name + '.kubeconfig', self.authority.kubeconfig(name, subject, 'https://127.0.0.1:%d' % API_PORT))
+
     # --- life ------------------------------------------------------------
     def _spawn(self, program, *args):
         name = os.path.basename(program)
         # Not of this process's group: Ctrl-C is for the tests, which end these in order.
         with open(os.path.join(self.results, name + '.log'), 'wb') as log:
             process = subprocess.Popen([os.path.join(self._programs, program), *args], stdin=subprocess.DEVNULL, stdout=log,
-                                       stderr=log, preexec_fn=_die_with_parent, start_new_session=True,
+                                       stderr=log, preexec_fn=die_with_parent, start_new_session=True,
                                        env={'PATH': os.environ['PATH'], 'HOME': self.run_dir})
         self._processes.append((name, process))
 
@@ -153,24 +152,21 @@ class ControlPlane:
                     '--service-account-issuer=https://kubernetes.default.svc',
                     '--service-account-key-file=' + pki.path('sa.pub'),
                     '--service-account-signing-key-file=' + pki.path('sa.key'))
-        self.wait(lambda: self._kubectl('get', '--raw=/readyz').returncode == 0, START_SECONDS, 'an API server that is ready',
-                  0.5)
+        self.wait(lambda: self._kubectl('get', '--raw=/readyz').returncode == 0, START_SECONDS, 'the start of the API server', 0.5)
         for name, more in (('kube-controller-manager', ['--root-ca-file=' + pki.path('ca.crt'),
                                                         '--service-account-private-key-file=' + pki.path('sa.key'),
                                                         '--use-service-account-credentials']),
                            ('kube-scheduler', [])):
-            config = self._write(name + '.kubeconfig', pki.kubeconfig(name, '/CN=system:' + name,
-                                                                      'https://127.0.0.1:%d' % API_PORT))
+            config = self._kubeconfig(name, '/CN=system:' + name)
             self._spawn(name, '--kubeconfig=' + config, '--authentication-kubeconfig=' + config,
                         '--authorization-kubeconfig=' + config, '--leader-elect=false', '--bind-address=127.0.0.1', *more)
         # Pods are refused until their namespace has this account.
         self.wait(lambda: self._kubectl('get', 'serviceaccount', 'default').returncode == 0, START_SECONDS,
-                  'a service account of the namespace default', 0.5)
+                  'the making of the service account default', 0.5)
 
     def start_dns(self, program):
         """CoreDNS, at port DNS_PORT of this machine, for a Service to lead to."""
-        config = self._write('coredns.kubeconfig', self.authority.kubeconfig('coredns', '/CN=system:coredns',
-                                                                             'https://127.0.0.1:%d' % API_PORT))
+        config = self._kubeconfig('coredns', '/CN=system:coredns')
         corefile = self._write('Corefile', '.:%d {\n bind 127.0.0.1\n errors\n kubernetes cluster.local in-addr.arpa {\n'
                                            '  kubeconfig %s lab\n }\n cache 5\n}\n' % (DNS_PORT, config))
         self._spawn(program, '-conf', corefile)
@@ -191,8 +187,7 @@ class ControlPlane:
 
     # --- use -------------------------------------------------------------
     def _kubectl(self, *args, data=None, timeout=120):
-        return subprocess.run([os.path.join(self._programs, 'kubectl'), '--kubeconfig=' + self.run_dir + '/admin.kubeconfig',
-                               *args], input=data.encode() if data is not None else None,
+        return subprocess.run([os.path.join(self._programs, 'kubectl'), '--kubeconfig=' + self._admin, *args], input=data.encode() if data is not None else None,
                               stdin=None if data is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, timeout=timeout, check=False,
                               env={'PATH': os.environ['PATH'], 'HOME': self.run_dir})
@@ -228,12 +223,4 @@ class ControlPlane:
 
     def wait(self, condition, timeout, what, poll=1.0):
         """Waits until condition() is true and returns its value; given up when one of the programs has ended."""
-        deadline = time.monotonic() + timeout
-        while True:
-            value = condition()
-            if value:
-                return value
-            self.check()
-            if time.monotonic() > deadline:
-                raise ClusterError('%s did not come within %d s' % (what, timeout))
-            time.sleep(poll)
+        return wait(condition, timeout, what, poll, self.check)
