@@ -4,10 +4,11 @@
 import json
 import os
 
-from node import CARDS, ROOT, manifests, pod, pod_of
+from node import CARDS, ROOT, pod
+from shipped import PLUGIN, shipped, start_device_plugin
 
 TOGETHER = True
-PLUGIN, INSTALLER, USER = 'gaudi-device-plugin', 'cni-rdma', 'installed-user'
+INSTALLER, USER = 'cni-rdma', 'installed-user'
 TOOLS = 'gaudi-p2p/tools:dev'
 STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
 LIST = '/etc/cni/net.d/10-gaudi.conflist'
@@ -18,17 +19,12 @@ kept = {}
 
 def installer(name, *words):
     """The pod of deploy/base/cni-rdma.yaml, with another verb when there is one."""
-    manifest = pod_of(manifests(os.path.join(ROOT, 'deploy/base/cni-rdma.yaml'))[0], name)
-    if words:
-        manifest['spec']['containers'][0]['args'] = list(words)
-    return manifest
+    return shipped('base/cni-rdma.yaml', name, words)
 
 
 def setup(node):
     """The node as one is without this project: what the lab has put there by hand is taken away."""
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
-    node.wait_pod(PLUGIN, 'Running')
-    node.wait_allocatable(CARDS)
+    start_device_plugin(node)
     for path in (LIST, BINARY, MODPROBE):
         kept[path] = node.read(path)
     network = json.loads(kept[LIST])

@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The device plugin's pod, as deploy/ ships it, and pods that ask for Gaudis."""
 
-import os
-
-from node import CARDS, ROOT, manifests, pod, pod_of
+from node import CARDS, pod
+from shipped import DEVICE_PLUGIN, PLUGIN, shipped
 
 TOGETHER = True
-PLUGIN = 'gaudi-device-plugin'
 LOOK = ('for f in /dev/accel/* /dev/infiniband/uverbs*; do echo "node $f"; done; /bin/busybox env; '
         'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done')
 
 
 def setup(node):
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
+    node.apply_pod(shipped(DEVICE_PLUGIN))
 
 
 def teardown(node):

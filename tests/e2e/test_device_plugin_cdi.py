@@ -3,11 +3,11 @@
 
 import base64
 import json
-import os
 
 import test_device_plugin as plain
 import test_device_plugin_life as life
-from node import CARDS, ROOT, manifests, pod_of
+from node import CARDS
+from shipped import DEVICE_PLUGIN, shipped
 
 # A name of its own: to the kubelet a static pod that is made again is for a while the one that has just ended.
 PLUGIN = plain.PLUGIN + '-cdi'
@@ -16,7 +16,7 @@ PODS = ('cdi-looks', 'cdi-works')
 
 def setup(node):
     node.delete_pod(plain.PLUGIN)  # the demo leaves it
-    manifest = pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0], PLUGIN)
+    manifest = shipped(DEVICE_PLUGIN, PLUGIN)
     manifest['spec']['containers'][0]['args'].append('--inject=cdi')
     node.apply_pod(manifest)
     node.wait_pod(PLUGIN, 'Running')

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens to the device plugin and its pods: restarts, a pulled card, a draining one, the topology manager."""
 
-import os
+from node import CARDS, pod
+from shipped import PLUGIN, start_device_plugin
 
-from node import CARDS, ROOT, manifests, pod, pod_of
-
-PLUGIN = 'gaudi-device-plugin'
 TOOLS, COPY = 'gaudi-p2p/tools:dev', 'gaudi-p2p/p2p-copy:dev'
 STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
 SOCKETS = '/run/gaudi-p2p-demo'
@@ -18,9 +16,7 @@ def setup(node):
     # One Gaudi on each of the node's NUMA nodes: QEMU's switches say nothing of it.
     for i, card in enumerate(node.cards()):
         node.sh('echo %d >/sys/bus/pci/devices/%s/numa_node' % (i, card))
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
-    node.wait_pod(PLUGIN, 'Running')
-    node.wait_allocatable(CARDS)
+    start_device_plugin(node)
 
 
 def teardown(node):

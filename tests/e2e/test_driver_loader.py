@@ -7,12 +7,13 @@ import shutil
 import subprocess
 
 from guest import GuestError
-from node import CARDS, ROOT, manifests, pod, pod_of
+from node import CARDS, ROOT, pod
+from shipped import PLUGIN, shipped, start_device_plugin
 
 TOGETHER = True
 # It takes as long as all others together, and a busy machine makes its pods' ends last minutes.
 ONLY_LONG = True
-PLUGIN, LOADER, USER, SECOND = 'gaudi-device-plugin', 'gaudi-driver-loader', 'loader-user', 'loader-second'
+LOADER, USER, SECOND = 'gaudi-driver-loader', 'loader-user', 'loader-second'
 TOOLS = 'gaudi-p2p/tools:dev'
 # Opens its Gaudi when it is told to, and keeps it open.
 HOLD = ['/bin/sh', '-c', 'trap "exit 0" TERM; for f in /dev/accel/accel[0-9]*; do exec 3<>$f; done; echo opened; '
@@ -26,10 +27,7 @@ kept = {}
 
 def loader(name, *words):
     """The pod of deploy/overlays/gaudi-p2p/driver-loader.yaml, with another verb when there is one."""
-    manifest = pod_of(manifests(os.path.join(ROOT, 'deploy/overlays/gaudi-p2p/driver-loader.yaml'))[0], name)
-    if words:
-        manifest['spec']['containers'][0]['args'] = list(words)
-    return manifest
+    return shipped('overlays/gaudi-p2p/driver-loader.yaml', name, words)
 
 
 def build_next(kernel):
@@ -57,9 +55,7 @@ def setup(node):
     kept['kernel'] = node.sh('uname -r').strip()
     kept['next'], kept['old'], kept['new'] = build_next(kept['kernel'])
     kept['dep'] = '/lib/modules/%s/modules.dep' % kept['kernel']
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
-    node.wait_pod(PLUGIN, 'Running')
-    node.wait_allocatable(CARDS)
+    start_device_plugin(node)
     for path in (RULES, BOOT, kept['dep']):
         kept[path] = node.read(path)
     node.sh('rm %s %s' % (RULES, BOOT))

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pod on the host network that asks for a Gaudi: no CNI call, so no NIC of its own, as deploy/README.md says."""
 
-import os
+from node import CARDS, pod
+from shipped import start_device_plugin
 
-from node import CARDS, ROOT, manifests, pod, pod_of
-
-PLUGIN, HOST, USER = 'gaudi-device-plugin', 'on-host-network', 'beside-host-network'
+HOST, USER = 'on-host-network', 'beside-host-network'
 STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
 STATE = '/var/lib/cni/cni-rdma'
 
 
 def setup(node):
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
-    node.wait_pod(PLUGIN, 'Running')
-    node.wait_allocatable(CARDS)
+    start_device_plugin(node)
 
 
 def teardown(node):

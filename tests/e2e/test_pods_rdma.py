@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two pods, each with a Gaudi and its NIC, and the programs that everybody tries RDMA with."""
 
-import os
 import re
 
-from node import CARDS, ROOT, manifests, pod, pod_of
+from node import CARDS, pod
+from shipped import start_device_plugin
 
-PLUGIN = 'gaudi-device-plugin'
 PODS = 'rdma-a', 'rdma-b'
 STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do busybox sleep 1; done']
 # GID 0 is of the link-local address, which every NIC has.
@@ -17,9 +16,7 @@ PORT = ':%04X ' % 18515  # of both
 
 
 def setup(node):
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
-    node.wait_pod(PLUGIN, 'Running')
-    node.wait_allocatable(CARDS)
+    start_device_plugin(node)
     for name in PODS:
         start(node, name)
 

@@ -2,20 +2,17 @@
 """A node that goes down with pods running: what cni-rdma and the device plugin make of what it left."""
 
 import json
-import os
 
-from node import CARDS, ROOT, manifests, pod, pod_of
+from node import CARDS, pod
+from shipped import PLUGIN, start_device_plugin
 
-PLUGIN = 'gaudi-device-plugin'
 TOOLS = 'gaudi-p2p/tools:dev'
 STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
 STATE = '/var/lib/cni/cni-rdma'
 
 
 def setup(node):
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
-    node.wait_pod(PLUGIN, 'Running')
-    node.wait_allocatable(CARDS)
+    start_device_plugin(node)
 
 
 def teardown(node):

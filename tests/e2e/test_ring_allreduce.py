@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two pods, each with a Gaudi and its NIC, train together with deploy/examples/ring-allreduce."""
 
-import os
 import re
 import time
 
-from node import CARDS, ROOT, manifests, pod, pod_of
+from node import CARDS, pod
+from shipped import start_device_plugin
 
 TOGETHER = True  # the second compares with what the first found
 ONLY_LONG = True
-PLUGIN = 'gaudi-device-plugin'
 IMAGE = 'gaudi-p2p/ring-allreduce:dev'
 STEPS, EVERY = 60, 10
 OPTIONS = ['--steps=%d' % STEPS, '--checkpoint-every=%d' % EVERY, '--batch=48', '--hidden=512', '--rate=0.1']
@@ -23,9 +22,7 @@ whole = {}  # what the first test found, for the second: {'losses', 'digest'}
 
 
 def setup(node):
-    node.apply_pod(pod_of(manifests(os.path.join(ROOT, 'deploy/base/device-plugin.yaml'))[0]))
-    node.wait_pod(PLUGIN, 'Running')
-    node.wait_allocatable(CARDS)
+    start_device_plugin(node)
 
 
 def teardown(node):
