@@ -3,12 +3,9 @@
 
 import os
 import re
-import shutil
-import subprocess
 
-from guest import GuestError
 from node import CARDS, ROOT, pod
-from shipped import PLUGIN, shipped, start_device_plugin
+from shipped import PLUGIN, next_driver, shipped, start_device_plugin
 
 TOGETHER = True
 # It takes as long as all others together, and a busy machine makes its pods' ends last minutes.
@@ -30,30 +27,10 @@ def loader(name, *words):
     return shipped('overlays/gaudi-p2p/driver-loader.yaml', name, words)
 
 
-def build_next(kernel):
-    """The driver as its next version, which only says so. Returns the file and the two versions."""
-    source, out = os.path.join(ROOT, 'build/driver-next/source'), os.path.join(ROOT, 'build/driver-next/out')
-    shutil.rmtree(source, ignore_errors=True)
-    shutil.copytree(os.path.join(ROOT, 'driver'), source)
-    os.makedirs(out, exist_ok=True)
-    path = os.path.join(source, 'gaudi_drv.c')
-    with open(path, encoding='utf-8') as f:
-        text = f.read()
-    version = re.search(r'MODULE_VERSION\("(.*)"\)', text).group(1)
-    with open(path, 'w', encoding='utf-8') as f:
-        f.write(text.replace('MODULE_VERSION("%s")' % version, 'MODULE_VERSION("%s.1")' % version))
-    done = subprocess.run([os.path.join(ROOT, 'tests/lab/lab'), 'in-buildroot', 'make', '-s', '-C',
-                           '/lib/modules/%s/build' % kernel, 'M=' + source, 'MO=' + out, 'modules'],
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        raise GuestError('the next version of the driver does not compile: ' + done.stdout.decode(errors='replace'))
-    return os.path.join(out, 'gaudi_p2p.ko'), version, version + '.1'
-
-
 def setup(node):
     """A node that has loaded the driver by itself, but has none of our files."""
     kept['kernel'] = node.sh('uname -r').strip()
-    kept['next'], kept['old'], kept['new'] = build_next(kept['kernel'])
+    kept['next'], kept['old'], kept['new'] = next_driver(kept['kernel'])
     kept['dep'] = '/lib/modules/%s/modules.dep' % kept['kernel']
     start_device_plugin(node)
     for path in (RULES, BOOT, kept['dep']):
