@@ -169,10 +169,6 @@ class Scene:
         return {'accel': link, 'uverbs': pair['nic']['uverbs'], 'card': self.node.cards().index(address),
                 'number': int(link[len('accel'):])}
 
-    def device_number(self, path):
-        major, minor = self.node.sh('stat -c "%t %T" ' + path).split()
-        return int(major, 16), int(minor, 16)
-
     def rdma_devices(self):
         """{uverbs: [RDMA device, netdev]} of the host's namespace."""
         out = self.node.sh('for d in /sys/class/infiniband/*; do [ -e $d ] || continue; n=$(basename $d); '
@@ -195,6 +191,16 @@ class Scene:
             if len(fields) >= 3 and float(fields[0]) > after:
                 found.append((float(fields[0]), fields[1], fields[2], ' '.join(fields[3:]), place))
         return found
+
+    def wait_event(self, device, word, after, timeout=120):
+        """The first such event; waits for it."""
+        found = []
+
+        def check():
+            found[:] = [e for e in self.events(after) if e[1] == device and e[2] == word]
+            return found
+        self.node.wait(check, timeout, '"%s" of %s' % (word, device), 0.3)
+        return found[0]
 
     def now(self):
         return float(self.node.sh('cut -d" " -f1 /proc/uptime'))
@@ -233,6 +239,16 @@ class Scene:
 scene = None
 
 
+def start_witness(node):
+    """From here on the node's own log has every change of a lease that the kernel announces."""
+    node.sh('p2p-copy events --probe </dev/null >%s 2>&1 & echo $! >/run/gaudi-p2p-demo.pid; i=0; until grep -q listening %s; do i=$((i+1)); '
+            '[ $i -lt 100 ] || exit 1; sleep 0.1; done' % (EVENTS, EVENTS))
+
+
+def end_witness(node):
+    node.run('kill $(cat /run/gaudi-p2p-demo.pid)')
+
+
 # --- stage --------------------------------------------------------------------
 def setup(node):
     """Witness, device plugin, pods A and B."""
@@ -248,8 +264,7 @@ def setup(node):
 
     scene.before = scene.rdma_devices()
     assert len(scene.before) == CARDS, 'RDMA devices of the node: %s' % scene.before
-    node.sh('p2p-copy events --probe </dev/null >%s 2>&1 & echo $! >/run/gaudi-p2p-demo.pid; i=0; until grep -q listening %s; do i=$((i+1)); '
-            '[ $i -lt 100 ] || exit 1; sleep 0.1; done' % (EVENTS, EVENTS))
+    start_witness(node)
     say('starting the device plugin from deploy/base/device-plugin.yaml')
     node.apply_pod(pod_of(plugin))
     node.wait_pod(plugin['metadata']['name'], 'Running', 150)
@@ -294,10 +309,15 @@ def assert_sees_only(server, card):
     assert len(seen['rdma'].split(',')) == 1, 'pod %s sees RDMA devices %s' % (server.name, seen['rdma'])
 
 
+def device_number(node, path):
+    major, minor = node.sh('stat -c "%t %T" ' + path).split()
+    return int(major, 16), int(minor, 16)
+
+
 def assert_cannot_open(server, card):
     for path in ('/dev/accel/' + card['accel'], '/dev/accel/accel_controlD%d' % card['number'],
                  '/dev/infiniband/' + card['uverbs']):
-        major, minor = scene.device_number(path)
+        major, minor = device_number(server.node, path)
         tried = server.ask('try-node', path=path, major=major, minor=minor)
         assert tried['open'] == 'ENOENT', 'pod %s opened %s: %s' % (server.name, path, tried)
         assert tried['mknod'] == '0' and tried['mknod_open'] == 'EPERM', \
@@ -430,17 +450,6 @@ def test_revoked_on_close(node):
     scene.a.ask('drop', name='k')
 
 
-def wait_event(device, word, after, timeout, what):
-    """The first such event; waits for it."""
-    found = []
-
-    def check():
-        found[:] = [e for e in scene.events(after) if e[1] == device and e[2] == word]
-        return found
-    scene.node.wait(check, timeout, what, 0.3)
-    return found[0]
-
-
 def test_held_until_let_go(node):
     """An importer that cannot revoke: the Gaudi drains, goes to no one, until CNI DEL ends the region"""
     seed = 0x4E1D
@@ -462,9 +471,9 @@ def test_held_until_let_go(node):
     began = node.run('date +%s')[1].strip()
     say("policy hold: it may. B reads through the key and holds A's uverbs descriptor; deleting pod A")
     scene.end(scene.a)
-    draining = wait_event(accel, 'draining', since, 60, 'the state "draining" of ' + accel)
-    scrubbing = wait_event(accel, 'scrubbing', since, 60, 'the state "scrubbing" of ' + accel)
-    free = wait_event(accel, 'free', since, 60, 'the state "free" of ' + accel)
+    draining = scene.wait_event(accel, 'draining', since)
+    scrubbing = scene.wait_event(accel, 'scrubbing', since)
+    free = scene.wait_event(accel, 'free', since)
     state = scene.wait_watch(scene.b, 60, "the failure of B's reads", lambda s: s['failed'] == '1')
     moved = [e for e in scene.events(since) if e[1] == uverbs and e[2] == 'remove']
     assert draining[3] == 'open=EBUSY', 'opening a draining Gaudi: %s' % draining[3]
@@ -557,4 +566,4 @@ def teardown(node):
         if server:
             server.close()
             node.delete_pod(server.name)
-    node.run('kill $(cat /run/gaudi-p2p-demo.pid)')
+    end_witness(node)
