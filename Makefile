@@ -33,7 +33,7 @@ ifneq ($(WERROR),0)
 override CFLAGS += -Werror
 endif
 
-.PHONY: all test demo unit unit-sanitized unit-valgrind kubelet model interop vm e2e fuzz bench lint images driver dkms clean help FORCE host
+.PHONY: all test demo report unit unit-sanitized unit-valgrind kubelet model interop vm e2e fuzz bench lint images driver dkms clean help FORCE host
 all: $(PROGRAMS:%=$(O)/%) ## Programs of user space, into build/
 
 # --- compile ---------------------------------------------------------------
@@ -79,7 +79,7 @@ else
 UNIT_PICKED := $(UNIT_TESTS)
 endif
 
-test: ## Every test: unit, kubelet, interop, fuzz (short), model, vm, e2e. Installs what it needs; under 30 minutes with a warm cache
+test: ## Every test: unit, report, kubelet, interop, fuzz (short), model, vm, e2e. Installs what it needs; under 30 minutes with a warm cache
 	$(Q)tests/run-all
 
 unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
@@ -121,6 +121,9 @@ e2e: host ## Tests with the real kubelet: an emulated node, the manifests on a r
 
 demo: host ## The main job on an emulated node: two pods, two Gaudis, one RDMA write; prints what it proves
 	$(Q)$(LAB) demo
+
+report: host ## The report of the demo as headless Chromium shows it, made of recorded runs (T=name)
+	$(Q)tests/report/run $(T)
 
 driver: host ## Kernel module against the newest supported kernel, into build/driver/
 	$(Q)$(LAB) driver

@@ -27,6 +27,7 @@ git                     make lint
 spin                    make model
 python3                 control of the guests
 python3-yaml            manifests of deploy/ on the emulated node
+chromium-headless-shell a look at the report of make demo, as a browser shows it
 mmdebstrap              build chroot and node image
 debian-archive-keyring  build chroot and node image
 ca-certificates         downloads
