@@ -138,7 +138,8 @@ class Node(Guest):
         self._base = built['BASE']
         super().__init__(name, results or os.path.join(ROOT, 'build/results/e2e'), kernel=self._base + '/vmlinuz',
                          initrd=self._base + '/initrd.img', append=APPEND, accel=accel or built.get('ACCEL', TCG),
-                         memory=memory)
+                         # A socket for each NUMA node: the kernel warns of CPUs that share a cache and no memory.
+                         memory=memory, smp='2,sockets=2')
         self._ssh_port, self._http_port = free_port(), free_port()
         self._layers = [built['LAYERS'] + '/layer.tar', self._own_layer(built['LAYERS'])]
         self._mark = 0.0
