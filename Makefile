@@ -119,7 +119,7 @@ vm: host ## Driver tests in a small guest with an IOMMU and a real DMA peer (T=n
 e2e: host ## Tests with the real kubelet: an emulated node, the manifests on a real API server; LONG=1: a cluster of two (T=name)
 	$(Q)$(LAB) e2e $(T)
 
-demo: host ## The main job on an emulated node: two pods, two Gaudis, one RDMA write; prints what it proves
+demo: host ## The main job on an emulated node: two pods, two Gaudis, one RDMA write; prints what it proves, writes build/results/demo.html
 	$(Q)$(LAB) demo
 
 report: host ## The report of the demo as headless Chromium shows it, made of recorded runs (T=name)

@@ -15,12 +15,13 @@ import os
 import re
 import shlex
 import socket
-import time
 
 from guest import GuestError, file_is_zero
-from node import CARD_BYTES, CARDS, ROOT, manifests, pod_of
+from node import CARD_BYTES, CARDS, ROOT, Node, manifests, pod_of
+from story import held, say
 
 TOGETHER = True
+STAGE = 'a node with two Gaudis and two RDMA NICs, with kubelet, containerd, driver, Soft-RoCE'
 
 MIB = 1 << 20
 COPY_BYTES = 64 * MIB
@@ -30,25 +31,6 @@ MODULES = '/sys/module'
 PAGE = 4096
 # What a remote read may end with once the region is gone: refused by the NIC that had it, or nobody answers.
 REFUSED, NO_ANSWER = 'REM_ACCESS_ERR', 'RETRY_EXC_ERR'
-
-
-class Timeline:
-    """What happens, in words, with elapsed seconds; kept for the file of results."""
-
-    def __init__(self):
-        self.start = time.monotonic()
-        self.lines = []
-        self.sink = None  # a function that takes a line
-
-    def say(self, text):
-        line = '[%4d s] %s' % (time.monotonic() - self.start, text)
-        self.lines.append(line)
-        if self.sink:
-            self.sink(line)
-
-
-timeline = Timeline()
-say = timeline.say
 
 
 def splitmix64(x):
@@ -64,7 +46,7 @@ def pattern(seed, first=0, words=64):
     return b''.join(splitmix64(seed + first + i).to_bytes(8, 'little') for i in range(words))
 
 
-class Refused(Exception):
+class Refused(GuestError):
     """p2p-copy's 'err' answer; .errno is its name."""
 
     def __init__(self, command, answer):
@@ -133,7 +115,6 @@ class Scene:
         self.a_id = self.b_id = None
         self.a_card = self.b_card = None
         self.qps = 0
-        self.facts = {}      # figures for the table of proofs
         self.stale = None    # rkey and address of A's region that outlived A
 
     # --- pods -------------------------------------------------------------
@@ -151,6 +132,7 @@ class Scene:
         self.node.wait_pod(server.name, 'Running', 150)
         ids = self.node.devices_of(server.name)
         assert len(ids) == 1, 'pod %s asked for one Gaudi, the kubelet gave it %s' % (server.name, ids)
+        held(self.node, ids[0], server.name)
         server.connect()
         return ids[0]
 
@@ -250,6 +232,10 @@ def end_witness(node):
 
 
 # --- stage --------------------------------------------------------------------
+def stage(results):
+    return Node(results)
+
+
 def setup(node):
     """Witness, device plugin, pods A and B."""
     global scene
@@ -296,9 +282,6 @@ def test_copy_by_hand(node):
     assert 'received 4194304 bytes, every one as sent' in received, received
     for i in range(CARDS):
         node.wait_card(i, 'free', 30)
-
-
-test_copy_by_hand.beside = True  # no proof of the demo
 
 
 def assert_sees_only(server, card):
@@ -354,10 +337,10 @@ def test_p2p_copy(node):
     last = pattern(seed, (COPY_BYTES - PAGE) // 8)
     assert where is not None and read_card(node, scene.b_card['card'], where + COPY_BYTES - PAGE, len(last)) == last, \
         "the pattern is not in the file of B's card"
-    scene.facts['p2p-copy'] = '%s MiB/s' % done['mib_per_s']
     say("64 MiB from A's device memory into B's by RDMA write: %s s, %s MiB/s; B compared every byte, and it is in "
         "B's card" % (done['seconds'], done['mib_per_s']))
     scene.unlink(link, scene.a, scene.b)
+    return '%s MiB/s' % done['mib_per_s']
 
 
 def find_in_card(node, card, data):
@@ -444,10 +427,10 @@ def test_revoked_on_close(node):
     link = scene.link(scene.a, scene.b)
     read_once(link, 'after close', region, {REFUSED})
     scene.unlink(link, scene.a, scene.b)
-    scene.facts['revoked-on-close'] = '%s reads, then %s' % (state['reads'], state['status'])
     say('after %s good reads the next one failed with %s, and so does every later one; the Gaudi is free although '
         'region, dma-buf and mapping still exist' % (state['reads'], state['status']))
     scene.a.ask('drop', name='k')
+    return '%s reads, then %s' % (state['reads'], state['status'])
 
 
 def test_held_until_let_go(node):
@@ -489,8 +472,6 @@ def test_held_until_let_go(node):
     assert answer == 'EIO', "A's uverbs descriptor, still held by B, answers %s" % answer
     scene.b.ask('disconnect', name=link)
     scene.set_policy('hold', revocable=1)
-    scene.facts['held-until-let-go'] = 'drained %.1f s, readable for %.1f s of it' % (
-        scrubbing[0] - draining[0], max(0.0, read_for))
     say('A was gone, its region was not: the Gaudi drained for %.1f s and opening it gave EBUSY; then CNI DEL took the '
         'NIC, the region died, the Gaudi was scrubbed and free' % (scrubbing[0] - draining[0]))
     # What the kubelet does not show: that it waited for it.
@@ -500,6 +481,7 @@ def test_held_until_let_go(node):
                         "grep -o 'is free [0-9]* ms after its NIC was taken out'" % began)
     assert rc == 0, 'DEL said nothing of the lease'
     say('DEL in the log: the Gaudi %s' % told.strip().splitlines()[-1])
+    return 'drained %.1f s, readable for %.1f s of it' % (scrubbing[0] - draining[0], max(0.0, read_for))
 
 
 def test_next_owner_safe(node):
@@ -535,8 +517,8 @@ def test_next_owner_safe(node):
     answer = scene.b.ask('try', **{'as': 'a-uverbs', 'what': 'uverbs'})['mmap']
     assert answer == 'EIO', "A's uverbs descriptor, still held by B, answers %s" % answer
     assert scene.c.ask('verify', name='all0', seed=secret)['same'] == '1', "C's secret changed"
-    scene.facts['next-owner-safe'] = '%d MiB zero, stale key: %s' % (int(zero['checked']) // MIB, status)
     say("B tried A's old key, dma-buf, accel and uverbs descriptors: %s, EPERM or ENODEV, EIO" % status)
+    return '%d MiB zero, stale key: %s' % (int(zero['checked']) // MIB, status)
 
 
 def test_returned(node):
@@ -567,3 +549,8 @@ def teardown(node):
             server.close()
             node.delete_pod(server.name)
     end_witness(node)
+
+
+# test_copy_by_hand is no proof: it is that a user can do it too.
+PROOFS = (test_isolation, test_p2p_copy, test_foreign_import_refused, test_revoked_on_close, test_held_until_let_go,
+          test_next_owner_safe, test_returned)
