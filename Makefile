@@ -119,8 +119,8 @@ vm: host ## Driver tests in a small guest with an IOMMU and a real DMA peer (T=n
 e2e: host ## Tests with the real kubelet: an emulated node, the manifests on a real API server; LONG=1: a cluster of two (T=name)
 	$(Q)$(LAB) e2e $(T)
 
-demo: host ## The main job on an emulated node: two pods, two Gaudis, one RDMA write; prints what it proves, writes build/results/demo.html
-	$(Q)$(LAB) demo
+demo: host ## The main job on an emulated node: two pods, two Gaudis, one RDMA write. NODES=2: a training on a cluster of two. Writes build/results/demo.html
+	$(Q)$(LAB) demo $(NODES)
 
 report: host ## The report of the demo as headless Chromium shows it, made of recorded runs (T=name)
 	$(Q)tests/report/run $(T)
@@ -166,6 +166,6 @@ clean: ## Removes build/; the cache outside the tree stays (tests/lab/lab clean 
 help: ## This list
 	@echo "gaudi-p2p: peer-to-peer memory for Gaudi and RDMA NICs on Kubernetes"
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
-	@echo "  variables: T=test name, P=part, LONG=1 allows long tests, SAN=address,undefined, V=1 shows commands, GAUDI_P2P_CACHE=where downloads and built tools are kept"
+	@echo "  variables: T=test name, P=part, NODES=2 for demo, LONG=1 allows long tests, SAN=address,undefined, V=1 shows commands, GAUDI_P2P_CACHE=where downloads and built tools are kept"
 
 -include $(shell find $(O)/obj $(O)/gen -name '*.d' -type f 2>/dev/null)

@@ -5,7 +5,7 @@ import re
 
 import deployed
 from node import CARDS
-from training import EVERY, PACE, Training, begin, compare, digest, losses, of_one_process
+from training import EVERY, PACE, STEPS, Training, begin, compare, digest, losses, of_one_process
 
 FIXTURE = 'cluster'
 ONLY_LONG = True
@@ -38,6 +38,7 @@ def test_four_pods_on_two_nodes_train(cluster):
     deployed.all_free(cluster)
     whole.update(losses=wanted, digest=digest(logs[0]))
     training.delete()
+    return '%d steps, loss %.3f to %.3f' % (STEPS, wanted[0], wanted[STEPS - 1])
 
 
 def test_killed_pod_is_made_anew_and_the_training_resumes(cluster):
@@ -58,3 +59,4 @@ def test_killed_pod_is_made_anew_and_the_training_resumes(cluster):
         assert digest(log) == whole['digest'], 'not the weights of the training that nobody cut short'
     deployed.all_free(cluster)
     training.delete()
+    return 'resumed at step %d of %d, weights %s' % (first, STEPS, whole['digest'])

@@ -180,3 +180,31 @@ class Demo(unittest.TestCase):
         status, out, _, _ = self.play(Stage(), (prove_one,), browser=['400 px wide: too wide'])
         self.assertEqual(status, 1)
         self.assertIn('too wide', out)
+
+
+class Witness(unittest.TestCase):
+    def test_it_tells_of_each_pod_once_and_who_has_what(self):
+        import demo_cluster
+        story, wait = sys.modules['story'].story, sys.modules['guest'].wait
+        story.entries.clear()
+        story.owners.clear()
+
+        def pod(name, phase):
+            return {'metadata': {'name': name}, 'spec': {'nodeName': 'n1'}, 'status': {'phase': phase}}
+        views = [None, [pod('a', 'Pending'), pod('b', 'Running')], GuestError('no answer'), [pod('a', 'Running'), pod('b', 'Succeeded')]]
+
+        def get(*_args):
+            view = views.pop(0) if len(views) > 1 else views[0]
+            if isinstance(view, Exception):
+                raise view
+            return view
+        node = types.SimpleNamespace(node_name='n1', devices_of=lambda name: {'a': ['g0'], 'b': []}[name])
+        demo_cluster.Witness.SECONDS = 0.01
+        witness = demo_cluster.Witness(types.SimpleNamespace(plane=types.SimpleNamespace(get=get), node={1: node}))
+        try:
+            wait(lambda: len(story.entries) >= 4, 10, 'what the witness says')
+        finally:
+            witness.end()
+        self.assertEqual([text for _, text, _ in story.entries], [
+            'pod b runs on n1', 'the witness sees nothing for now: no answer', 'pod a runs on n1 with Gaudi g0', 'pod b: Succeeded'])
+        self.assertEqual(story.owners, {('n1', 'g0'): ['a']})
