@@ -33,7 +33,7 @@ class Witness:
     def _watch(self):
         while not self._ends.wait(self.SECONDS):
             try:
-                for pod in self._cluster.plane.get('pods', '-n', 'default') or ():  # kubectl says nothing of no pods
+                for pod in self._cluster.plane.get('pods', '-n', 'default'):
                     self._look(pod)
             except GuestError as e:
                 # What it looks at may be gone for a moment, or for good; then a proof says so too.

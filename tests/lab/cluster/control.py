@@ -214,12 +214,14 @@ class ControlPlane:
                                                                                  'items': list(objects)}))
 
     def get(self, *args):
-        """The object or the items that `kubectl get ARGS` finds; None when there is no such object."""
-        rc, out = self.run('get', *args, '-o', 'json', '--ignore-not-found')
+        """The object or the items that `kubectl get ARGS` finds; None when there is no object of that name."""
+        rc, out = self.run('get', *args, '-o', 'json')
+        if rc and 'Error from server (NotFound)' in out:
+            return None
         if rc:
             raise ClusterError('kubectl get %s: %s' % (' '.join(args), out.strip()))
-        found = json.loads(out) if out.strip() else None
-        return found.get('items', []) if found and found.get('kind') == 'List' else found
+        found = json.loads(out)
+        return found['items'] if found['kind'] == 'List' else found
 
     def wait(self, condition, timeout, what, poll=1.0):
         """Waits until condition() is true and returns its value; given up when one of the programs has ended."""
