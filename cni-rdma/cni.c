@@ -41,6 +41,9 @@ static const char *code_advice(int code)
 	case CNI_ERR_CHARDEV:
 		return "the kubelet has fixed the old number for this pod: delete the pod so that it is admitted anew; if it "
 		       "happens again, something else on the node adds or removes RDMA devices";
+	case CNI_ERR_NOT_HELD:
+		return "a pod has the NICs that the kubelet has given it, or that are paired with its Gaudis: take the deviceID "
+		       "out of its NetworkAttachmentDefinition, or have the pod ask for the resource of that device";
 	default:
 		return "";
 	}

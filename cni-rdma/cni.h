@@ -35,6 +35,7 @@ enum cni_code {
 	CNI_ERR_OWNED = 103,
 	CNI_ERR_NO_GID = 104,
 	CNI_ERR_CHARDEV = 105,
+	CNI_ERR_NOT_HELD = 106,
 };
 
 /* What a verb that failed leaves behind: msg says what happened, details what to do about it. */

@@ -143,8 +143,9 @@ static void name_all(const struct podresources_devices *devices, char *buf, size
 		len += (size_t)snprintf(buf + len, size - len, "%s%s", i ? ", " : "", devices->ids[i]);
 }
 
-/* The caller frees *ret by podresources_devices_done(). */
-static int ask_kubelet(const struct request *req, struct podresources_devices *ret, struct cni_error *error)
+/* resource NULL: of all. The caller frees *ret by podresources_devices_done(). */
+static int ask_kubelet(const struct request *req, const char *resource, struct podresources_devices *ret,
+		       struct cni_error *error)
 {
 	struct grpc_error why = { 0 };
 	int r;
@@ -156,8 +157,8 @@ static int ask_kubelet(const struct request *req, struct podresources_devices *r
 			"CNI_ARGS needs K8S_POD_NAMESPACE and K8S_POD_NAME (the kubelet's runtime sets them), or "
 			"the configuration a deviceID");
 	}
-	r = podresources_find_pod(req->pod_resources, 0, req->pod_namespace, req->pod_name, req->resource,
-				  ret, &why);
+	r = podresources_find_pod(req->pod_resources, 0, req->pod_namespace, req->pod_name, resource, ret,
+				  &why);
 	if (r == -ENOTUNIQ) {
 		char ids[256];
 
@@ -189,11 +190,54 @@ static int ask_kubelet(const struct request *req, struct podresources_devices *r
 static int from_kubelet(const struct request *req, struct devices *devices, struct cni_error *error)
 {
 	struct podresources_devices held = { 0 };
-	int r = ask_kubelet(req, &held, error);
+	int r = ask_kubelet(req, req->resource, &held, error);
 
 	if (r < 0)
 		return r;
 	r = resolve_all(req, devices, (const char *const *)held.ids, held.n, "the kubelet", error);
+	podresources_devices_done(&held);
+	return r;
+}
+
+static bool is_among(const struct podresources_devices *held, const char *id)
+{
+	for (size_t i = 0; i < held->n; i++) {
+		if (strcmp(held->ids[i], id) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int check_nic(const struct request *req, const struct podresources_devices *held,
+		     const struct devices_nic *nic, const char *source, struct cni_error *error)
+{
+	char ids[256];
+
+	if (is_among(held, nic->pci) || (nic->gaudi[0] && is_among(held, nic->gaudi)))
+		return 0;
+	name_all(held, ids, sizeof(ids));
+	return cni_error_set(error, CNI_ERR_NOT_HELD, 0,
+			     "NIC %s%s%s%s, which %s names, is not pod %s/%s's: the kubelet has given it %s",
+			     nic->pci, nic->gaudi[0] ? " (of Gaudi " : "", nic->gaudi,
+			     nic->gaudi[0] ? ")" : "", source, req->pod_namespace, req->pod_name, ids);
+}
+
+/*
+ * Configuration and previous result are what somebody wrote into a NetworkAttachmentDefinition, who may name the NIC of
+ * any pod: whose it is the kubelet knows. It is asked for NICs of no pairing too, because a pairing may be late, and
+ * never has NICs that are a resource by themselves. Where no pod is named there is no kubelet.
+ */
+static int check_held(const struct request *req, const struct devices *devices, const char *source,
+		      struct cni_error *error)
+{
+	struct podresources_devices held = { 0 };
+	int r;
+
+	if (devices->n == 0 || !request_is_for_pod(req))
+		return 0;
+	r = ask_kubelet(req, NULL, &held, error);
+	for (size_t i = 0; r == 0 && i < devices->n; i++)
+		r = check_nic(req, &held, &devices->nics[i], source, error);
 	podresources_devices_done(&held);
 	return r;
 }
@@ -206,7 +250,7 @@ int devices_are_held(const struct request *req, bool *ret, struct cni_error *err
 	*ret = req->device_id;
 	if (req->device_id)
 		return 0;
-	r = ask_kubelet(req, &held, error);
+	r = ask_kubelet(req, req->resource, &held, error);
 	*ret = held.n > 0;
 	podresources_devices_done(&held);
 	return r;
@@ -222,12 +266,15 @@ static int compare(const void *a, const void *b)
 int devices_learn(const struct request *req, struct devices *ret, struct cni_error *error)
 {
 	_cleanup_(devices_done) struct devices devices = { 0 };
+	const char *source = req->device_id ? "the configuration" : "the previous result";
 	int r;
 
 	if (req->device_id)
-		r = resolve_all(req, &devices, &req->device_id, 1, "the configuration", error);
+		r = resolve_all(req, &devices, &req->device_id, 1, source, error);
 	else
 		r = from_prev_result(req, &devices, error);
+	if (r == 0)
+		r = check_held(req, &devices, source, error);
 	if (r == 0 && !req->device_id && devices.n == 0)
 		r = from_kubelet(req, &devices, error);
 	if (r < 0)

@@ -26,12 +26,16 @@ void devices_done(struct devices *devices);
 
 /*
  * In this order: the device ID of the runtime or of Multus, pciID of the
- * previous result, the kubelet's PodResources. The first that says something decides.
- * Codes 4, 5, 7, 11, 101. The caller frees by devices_done().
+ * previous result, the kubelet's PodResources. The first that says something decides;
+ * for a pod of Kubernetes only what the kubelet lists for it, under whatever resource, is taken: itself or the Gaudi
+ * that it is paired with. Codes 4, 5, 7, 11, 101, 106. The caller frees by devices_done().
  */
 int devices_learn(const struct request *req, struct devices *ret, struct cni_error *error);
 
-/* Whether the pod has any device of resourceName, whatever it is. Sources and codes as above. */
+/*
+ * Whether the pod has any device of resourceName, whatever it is. A device ID is taken at its word: nothing is moved for
+ * it. Codes 4 and 11.
+ */
 int devices_are_held(const struct request *req, bool *ret, struct cni_error *error);
 
 /* "0000:06:00.0" and nothing else. */

@@ -79,6 +79,7 @@ int main(void)
 		.ifname = getenv("CNI_IFNAME"),
 		.args = getenv("CNI_ARGS"),
 		.path = getenv("CNI_PATH"),
+		.trusted_paths = getenv("CNI_RDMA_TRUSTED_PATHS"),
 	};
 	_cleanup_free_ char *input = NULL;
 	json_auto_t *document = NULL;

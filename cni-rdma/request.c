@@ -305,6 +305,61 @@ static int parse_config(struct request *req, struct cni_error *error)
 	return 0;
 }
 
+bool request_is_for_pod(const struct request *req)
+{
+	return req->pod_namespace[0] || req->pod_name[0];
+}
+
+/* Below one of the folders, and not out of it again. */
+static bool is_trusted(const char *path, const char *folders)
+{
+	bool found = false;
+
+	while (folders && *folders && !found) {
+		size_t len = strcspn(folders, ":");
+
+		found = len > 0 && strncmp(path, folders, len) == 0 && path[len] == '/';
+		folders += len + (folders[len] == ':');
+	}
+	return found && !strstr(path, "/..");
+}
+
+/*
+ * These three say whose a NIC is, and the configuration may be the text of somebody who has no say in that: of a
+ * NetworkAttachmentDefinition, with the path of a file or socket in his own pod. An ADD is refused; for the other
+ * verbs, DEL above all, the default stands, where all is that such an ADD can have left.
+ */
+static int check_paths(struct request *req, const char *trusted, struct cni_error *error)
+{
+	const struct {
+		const char *key, *def, **path;
+	} keys[] = {
+		{ "podResources", DEFAULT_POD_RESOURCES, &req->pod_resources },
+		{ "pairs", DEFAULT_PAIRS, &req->pairs },
+		{ "stateDir", DEFAULT_STATE_DIR, &req->state_dir },
+	};
+
+	if (!request_is_for_pod(req))
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (strcmp(*keys[i].path, keys[i].def) == 0 || is_trusted(*keys[i].path, trusted))
+			continue;
+		if (req->command == REQUEST_ADD) {
+			cni_error_set(
+				error, CNI_ERR_CONFIG, 0,
+				"'%s' is %.128s: for a pod the node says where that is, not the configuration",
+				keys[i].key, *keys[i].path);
+			return cni_error_explain(
+				error,
+				"take '%s' out of the configuration; if this node has it elsewhere, make a symbolic link of "
+				"%s, or name the folder in CNI_RDMA_TRUSTED_PATHS of the container runtime's environment",
+				keys[i].key, keys[i].def);
+		}
+		*keys[i].path = keys[i].def;
+	}
+	return 0;
+}
+
 static const struct verb *find_verb(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
@@ -367,7 +422,9 @@ int request_parse(struct request *req, const struct request_env *env, const char
 				     "%s does not exist in cniVersion %s, but from %s on", verb->name,
 				     req->version_text, cni_version_text(verb->since));
 	r = parse_args(req, env->args, error);
-	return r < 0 ? r : parse_config(req, error);
+	if (r == 0)
+		r = parse_config(req, error);
+	return r < 0 ? r : check_paths(req, env->trusted_paths, error);
 }
 
 void request_done(struct request *req)

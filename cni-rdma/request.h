@@ -24,6 +24,7 @@ enum request_command {
 /* The environment as the caller gave it; NULL: not set. */
 struct request_env {
 	const char *command, *container, *netns, *ifname, *args, *path;
+	const char *trusted_paths; /* folders, with colons between them */
 };
 
 /*
@@ -64,6 +65,9 @@ struct request {
 int request_parse(struct request *req, const struct request_env *env, const char *input, size_t len,
 		  struct cni_error *error);
 void request_done(struct request *req);
+
+/* Whether CNI_ARGS name a pod, as the runtime of a kubelet has it. */
+bool request_is_for_pod(const struct request *req);
 
 /* For file names: letters, digits, '_', '.', '-', the first a letter or digit, at most REQUEST_ID_MAX. */
 bool request_id_is_valid(const char *id);

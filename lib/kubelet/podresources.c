@@ -44,7 +44,7 @@ static int add_pod(struct podresources_devices *devices, const V1__PodResources 
 		for (size_t d = 0; d < container->n_devices; d++) {
 			const V1__ContainerDevices *entry = container->devices[d];
 
-			if (strcmp(entry->resource_name, resource) != 0)
+			if (resource && strcmp(entry->resource_name, resource) != 0)
 				continue;
 			for (size_t i = 0; i < entry->n_device_ids; i++) {
 				int r = add_id(devices, entry->device_ids[i]);

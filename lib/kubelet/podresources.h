@@ -19,7 +19,7 @@ struct podresources_devices {
 void podresources_devices_done(struct podresources_devices *devices);
 
 /*
- * The devices of one resource that all containers of a pod hold, out of a
+ * The devices of one resource, or of all (resource is NULL), that all containers of a pod hold, out of a
  * list. Pure. 0 (also for a pod that is listed and holds none: n is 0), or
  *   -ENOENT    no such pod
  *   -ENOTUNIQ  the pod is listed more than once: one of them is a namesake that is

@@ -413,6 +413,33 @@ TEST(cni_says_why_not, .initial_netns = true)
 	node_end();
 }
 
+TEST(cni_moves_no_nic_for_a_pod_that_the_kubelet_does_not_vouch_for, .initial_netns = true)
+{
+	static const char paths[] = "\"podResources\":\"/srv/own/kubelet.sock\",";
+	const char *nic = node_nics[0].pci;
+	struct pod own, other;
+
+	node_begin();
+	own = pod_new("v1");
+	other = pod_new("v2");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = nic, .in_cluster = true), 11);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = nic, .in_cluster = true, .extra = paths), 7);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = nic, .in_cluster = true,
+		     .pairs = "/srv/own/pairs.json"),
+		 7);
+	node_check_as_before("after refusals");
+	pod_check(&other, 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &own, .device = nic), 0);
+	/* DEL is asked of nobody, and takes nothing from another. */
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &other, .device = nic, .in_cluster = true, .extra = paths), 0);
+	pod_check(&own, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &own, .device = nic, .in_cluster = true, .extra = paths), 0);
+	node_check_as_before("at the end");
+	pod_end(&own);
+	pod_end(&other);
+	node_end();
+}
+
 TEST(cni_refuses_shared_mode, .initial_netns = true)
 {
 	struct pod pod;

@@ -397,7 +397,10 @@ static void exec_plugin(const struct call *call, int out)
 	put_env("CNI_NETNS", call->pod ? call->pod->netns : NULL);
 	put_env("CNI_IFNAME", "eth0");
 	put_env("CNI_PATH", "/opt/cni/bin");
-	put_env("CNI_ARGS", "K8S_POD_NAMESPACE=test;K8S_POD_NAME=pod");
+	/* There is no kubelet here whom a device could be asked of. */
+	put_env("CNI_ARGS",
+		call->device && !call->in_cluster ? NULL : "K8S_POD_NAMESPACE=test;K8S_POD_NAME=pod");
+	put_env("CNI_RDMA_TRUSTED_PATHS", "/run");
 	put_env("CNI_RDMA_FAULT", call->fault);
 	if (call->root && (chroot(call->root) || chdir("/")))
 		_exit(126);

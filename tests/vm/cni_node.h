@@ -77,14 +77,15 @@ struct call {
 	const char *verb;
 	const struct pod *pod;
 	const char *device; /* deviceID, or NULL */
-	const char *fault;  /* STEP or STEP:kill, or NULL */
-	const char *pairs;  /* path of the pairing file, or NULL */
-	const char *extra;  /* more keys of the configuration, ending with a comma, or NULL */
-	const char *prev;   /* prevResult, or NULL */
-	size_t memory;	    /* bytes of address space that it may have; 0: no limit */
-	const char *root;   /* its root folder, or NULL */
-	int code;	    /* error code in the answer; 0: none */
-	int status;	    /* exit status; 128 + n: signal n */
+	bool in_cluster;   /* for a pod of Kubernetes even with a device, which then is to be the pod's own */
+	const char *fault; /* STEP or STEP:kill, or NULL */
+	const char *pairs; /* path of the pairing file, or NULL */
+	const char *extra; /* more keys of the configuration, ending with a comma, or NULL */
+	const char *prev;  /* prevResult, or NULL */
+	size_t memory;	   /* bytes of address space that it may have; 0: no limit */
+	const char *root;  /* its root folder, or NULL */
+	int code;	   /* error code in the answer; 0: none */
+	int status;	   /* exit status; 128 + n: signal n */
 	double seconds;
 	char answer[NODE_TEXT]; /* standard output */
 };

@@ -298,6 +298,39 @@ static void absent_attachments_are_no_empty_list(void **state)
 	request_done(&req);
 }
 
+/* Everywhere else it would be the pod's own, or a network attachment's. */
+static void for_a_pod_the_node_says_where_its_files_are(void **state)
+{
+	static const char elsewhere[] =
+		"{'cniVersion':'1.0.0','podResources':'/own/p','pairs':'/own/q','stateDir':'/own/s'}";
+	static const char *const trusted[] = { "/own", "/none:/own", ":/own:" };
+	static const char *const not_trusted[] = { NULL, "", "/", "/ow", "/own/p/x", "/none", "own" };
+	struct request_env env = add_env();
+	struct cni_error error;
+	struct request req;
+
+	(void)state;
+	assert_int_equal(code_of(&env, elsewhere), 0); /* by hand */
+	env.args = "K8S_POD_NAMESPACE=default;K8S_POD_NAME=a";
+	for (size_t i = 0; i < ARRAY_SIZE(not_trusted); i++) {
+		env.trusted_paths = not_trusted[i];
+		assert_int_equal(code_of(&env, elsewhere), CNI_ERR_CONFIG);
+	}
+	env.trusted_paths = "/own";
+	assert_int_equal(code_of(&env, "{'cniVersion':'1.0.0','pairs':'/own/../pod/q'}"), CNI_ERR_CONFIG);
+	for (size_t i = 0; i < ARRAY_SIZE(trusted); i++) {
+		env.trusted_paths = trusted[i];
+		assert_int_equal(code_of(&env, elsewhere), 0);
+	}
+	env.trusted_paths = NULL;
+	env.command = "DEL";
+	assert_int_equal(parse(&req, &env, elsewhere, &error), 0);
+	assert_string_equal(req.pairs, "/var/lib/gaudi-p2p/pairs.json");
+	assert_string_equal(req.state_dir, "/var/lib/cni/cni-rdma");
+	assert_string_equal(req.pod_resources, "/var/lib/kubelet/pod-resources/kubelet.sock");
+	request_done(&req);
+}
+
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(every_supported_version_is_taken),
 	cmocka_unit_test(verbs_exist_from_their_version_on),
@@ -310,6 +343,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test(impossible_configs_are_refused_with_the_key),
 	cmocka_unit_test(input_that_is_no_json_is_a_decode_error),
 	cmocka_unit_test(absent_attachments_are_no_empty_list),
+	cmocka_unit_test(for_a_pod_the_node_says_where_its_files_are),
 };
 
 UNIT_MAIN(tests)

@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "../../../cni-rdma/devices.h"
 #include "../../../cni-rdma/ipam.h"
@@ -12,6 +13,7 @@
 #include "../../../cni-rdma/state.h"
 #include "../../../cni-rdma/verbs.h"
 #include "../failalloc.h"
+#include "../fake_pods.h"
 #include "../fakefs.h"
 #include "json/jsontext.h"
 
@@ -28,9 +30,12 @@ static const char pairing[] =
 	"{\"version\":1,\"mode\":\"paired\",\"pairs\":[{\"gaudi\":\"HL1-of-a-long-serial\",\"nic\":{\"pci\":\"0000:08:00.0\","
 	"\"rdma\":\"rxe1\",\"netdev\":\"enp8s0\",\"uverbs\":\"uverbs1\",\"node_guid\":\"\"}}]}";
 
+static const struct fake_pod pods[] = { { "train", "habana.ai/gaudi", { "HL2", "HL1-of-a-long-serial" } } };
+
 struct world {
 	struct fakefs *fs;
-	const char *root, *pairs;
+	pid_t kubelet;
+	const char *root, *pairs, *pod_resources;
 	char ipam_type[32];
 };
 
@@ -43,6 +48,8 @@ static int setup(void **state)
 	w->root = fakefs_path(w->fs);
 	fakefs_put(w->fs, "pairs.json", pairing);
 	w->pairs = fakefs_join(w->fs, "pairs.json");
+	w->kubelet = fake_pods_begin(w->root, pods, ARRAY_SIZE(pods));
+	w->pod_resources = fakefs_join(w->fs, "pods.sock");
 	fakefs_put(w->fs, "test-ipam-of-some-length",
 		   "#!/bin/sh\necho '{\"ips\":[{\"address\":\"10.9.0.1/24\"}]}'\n");
 	fakefs_chmod(w->fs, "test-ipam-of-some-length", 0755);
@@ -54,6 +61,7 @@ static int teardown(void **state)
 {
 	struct world *w = *state;
 
+	fake_pods_end(w->kubelet);
 	fakefs_free(w->fs);
 	free(w);
 	return 0;
@@ -142,7 +150,7 @@ static int keep_state(struct world *w, char *text)
 	return 0;
 }
 
-static int learn_devices(struct world *w, char *text)
+static int learn_devices_for(struct world *w, const char *pod, char *text)
 {
 	_cleanup_(request_done) struct request req = { .root = NULL };
 	_cleanup_(devices_done) struct devices devices = { 0 };
@@ -152,12 +160,28 @@ static int learn_devices(struct world *w, char *text)
 	if (r < 0)
 		return r;
 	req.pairs = w->pairs;
+	req.pod_resources = w->pod_resources;
+	if (pod) {
+		strcpy(req.pod_namespace, "default");
+		strcpy(req.pod_name, pod);
+	}
 	r = devices_learn(&req, &devices, &error);
 	assert_true(r == 0 || error.code);
 	if (r == 0)
 		(void)snprintf(text, TEXT, "%zu %s %s", devices.n, devices.nics[0].pci,
 			       devices.nics[0].gaudi);
 	return r;
+}
+
+static int learn_devices(struct world *w, char *text)
+{
+	return learn_devices_for(w, NULL, text);
+}
+
+/* Which the kubelet is asked for. */
+static int learn_devices_of_a_pod(struct world *w, char *text)
+{
+	return learn_devices_for(w, "train", text);
 }
 
 static int ask_ipam(struct world *w, char *text)
@@ -186,7 +210,8 @@ static int say_version_and_error(struct world *w, char *text)
 	return r < 0 ? r : write_json(error_document, text);
 }
 
-static task *const tasks[] = { make_result, keep_state, learn_devices, ask_ipam, say_version_and_error };
+static task *const tasks[] = { make_result, keep_state,		  learn_devices, learn_devices_of_a_pod,
+			       ask_ipam,    say_version_and_error };
 
 /* --- the loop ------------------------------------------------------------------------- */
 /* How many allocations there were. */
