@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two pods, each with a Gaudi and its NIC, and the programs that everybody tries RDMA with."""
 
+import json
 import re
 
 from node import CARDS, pod
@@ -94,6 +95,29 @@ def test_write_bandwidth_between_pods(node):
         for said in run_pair(node, server, client, WRITE_BW + ' -n 200'):
             row = re.search(r'^\s+65536\s+200\s+([0-9.]+)\s+([0-9.]+)', said, re.M)
             assert row and float(row.group(2)) > 0, said
+
+
+def refusal(node, name, device):
+    """What ADD says for that pod when its configuration names the device. On the host's network nothing would be moved."""
+    config = {'cniVersion': '1.0.0', 'name': 'rdma', 'type': 'cni-rdma', 'deviceID': device}
+    rc, out = node.run("CNI_COMMAND=ADD CNI_CONTAINERID=by-hand CNI_NETNS=/proc/1/ns/net CNI_IFNAME=net1 CNI_PATH=/opt/cni/bin "
+                       "CNI_ARGS='K8S_POD_NAMESPACE=default;K8S_POD_NAME=%s-%s' /opt/cni/bin/cni-rdma 2>/dev/null <<'END'\n%s\nEND"
+                       % (name, node.node_name, json.dumps(config)))
+    assert rc == 1, out
+    return json.loads(out)
+
+
+def test_the_nic_of_another_pod_cannot_be_named(node):
+    """cni-rdma asks the kubelet: a configuration that names the Gaudi or NIC of the other pod is refused, one with the pod's own is not"""
+    pairs = {p['gaudi']: p['nic']['pci'] for p in json.loads(node.read('/var/lib/gaudi-p2p/pairs.json'))['pairs']}
+    for name, other in (PODS, PODS[::-1]):
+        mine, = node.devices_of(name)
+        theirs, = node.devices_of(other)
+        for device in (theirs, pairs[theirs]):
+            said = refusal(node, name, device)
+            assert said['code'] == 106 and said['msg'].endswith('the kubelet has given it ' + mine), said
+        for device in (mine, pairs[mine]):
+            assert refusal(node, name, device)['code'] == 102
 
 
 def test_pod_deleted_under_traffic(node):
