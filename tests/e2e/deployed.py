@@ -16,6 +16,17 @@ OVERLAY = os.path.join(ROOT, 'deploy/overlays/gaudi-p2p')
 NAMESPACE = 'gaudi-p2p'
 DAEMONSETS = ('gaudi-driver-loader', 'cni-rdma', 'gaudi-device-plugin')
 RESOURCE = 'habana.ai/gaudi'
+# The CRD of Multus' NetworkAttachmentDefinition, of which only what the API server needs to take such an object.
+NETWORKS = {
+    'apiVersion': 'apiextensions.k8s.io/v1', 'kind': 'CustomResourceDefinition',
+    'metadata': {'name': 'network-attachment-definitions.k8s.cni.cncf.io'},
+    'spec': {'group': 'k8s.cni.cncf.io', 'scope': 'Namespaced',
+             'names': {'plural': 'network-attachment-definitions', 'singular': 'network-attachment-definition',
+                       'kind': 'NetworkAttachmentDefinition'},
+             'versions': [{'name': 'v1', 'served': True, 'storage': True, 'schema': {'openAPIV3Schema': {
+                 'type': 'object',
+                 'properties': {'spec': {'type': 'object', 'properties': {'config': {'type': 'string'}}}}}}}]},
+}
 
 
 def capacity(cluster):
@@ -32,10 +43,20 @@ def wait_ready(cluster, timeout=600):
         cluster.wait(lambda: cluster.is_ready(name, NAMESPACE), timeout, 'DaemonSet %s on all nodes' % name)
 
 
-def deploy(cluster):
+def with_multus(cluster):
+    """A kustomization of an administrator's own, as deploy/components/multus says; its folder."""
+    folder = os.path.join(cluster.results, 'with-multus')
+    os.makedirs(folder, exist_ok=True)
+    with open(folder + '/kustomization.yaml', 'w', encoding='utf-8') as f:
+        f.write('resources: [%s]\ncomponents: [%s]\n' % tuple(
+            os.path.relpath(os.path.join(ROOT, 'deploy', part), folder) for part in ('overlays/gaudi-p2p', 'components/multus')))
+    return folder
+
+
+def deploy(cluster, folder=OVERLAY):
     """Returns when both nodes offer all their Gaudis."""
     cluster.plane.kubectl('label', 'nodes', '--all', '--overwrite', 'habana.ai/gaudi.present=true')
-    cluster.plane.kubectl('apply', '-k', OVERLAY)
+    cluster.plane.kubectl('apply', '-k', folder)
     wait_ready(cluster)
     wait_capacity(cluster)
 

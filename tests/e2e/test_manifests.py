@@ -4,7 +4,7 @@
 import json
 import os
 
-from deployed import NAMESPACE
+from deployed import NAMESPACE, NETWORKS, with_multus
 from node import ROOT, manifests
 
 FIXTURE = 'control-plane'
@@ -17,17 +17,6 @@ NEEDS = {
     'cni-rdma': {'hostNetwork', 'capability NET_ADMIN'},
     'gaudi-driver-loader': {'hostNetwork', 'privileged'},
 }
-# Multus is no part of this; of its CRD only what the API server needs to take our object.
-CRD = {
-    'apiVersion': 'apiextensions.k8s.io/v1', 'kind': 'CustomResourceDefinition',
-    'metadata': {'name': 'network-attachment-definitions.k8s.cni.cncf.io'},
-    'spec': {'group': 'k8s.cni.cncf.io', 'scope': 'Namespaced',
-             'names': {'plural': 'network-attachment-definitions', 'singular': 'network-attachment-definition',
-                       'kind': 'NetworkAttachmentDefinition'},
-             'versions': [{'name': 'v1', 'served': True, 'storage': True, 'schema': {'openAPIV3Schema': {
-                 'type': 'object',
-                 'properties': {'spec': {'type': 'object', 'properties': {'config': {'type': 'string'}}}}}}}]},
-}
 
 
 def output_of(cluster, folder):
@@ -35,16 +24,6 @@ def output_of(cluster, folder):
     text = cluster.plane.kubectl('kustomize', folder)
     out = cluster.plane.kubectl('create', '--dry-run=client', '-o', 'json', '-f', '-', data=text)
     return json.loads('[%s]' % out.replace('\n}\n{', '\n},{')) if '\n}\n{' in out else json.loads(out)['items']
-
-
-def with_multus(cluster):
-    """A kustomization of an administrator's own, as deploy/components/multus says."""
-    folder = os.path.join(cluster.results, 'with-multus')
-    os.makedirs(folder, exist_ok=True)
-    with open(folder + '/kustomization.yaml', 'w', encoding='utf-8') as f:
-        f.write('resources: [%s]\ncomponents: [%s]\n' % tuple(
-            os.path.relpath(os.path.join(ROOT, 'deploy', part), folder) for part in ('overlays/gaudi-p2p', 'components/multus')))
-    return folder
 
 
 def left(cluster):
@@ -187,8 +166,8 @@ def test_the_multus_component_is_for_clusters_with_multus(cluster):
     folder = with_multus(cluster)
     rc, out = cluster.plane.run('apply', '-k', folder, '--dry-run=server')
     assert rc and 'no matches for kind "NetworkAttachmentDefinition"' in out, out
-    cluster.plane.apply(CRD)
-    cluster.plane.kubectl('wait', '--for=condition=Established', 'crd/' + CRD['metadata']['name'])
+    cluster.plane.apply(NETWORKS)
+    cluster.plane.kubectl('wait', '--for=condition=Established', 'crd/' + NETWORKS['metadata']['name'])
     cluster.plane.kubectl('apply', '-k', folder)
     assert cluster.plane.run('diff', '-k', folder)[0] == 0
     network = json.loads(cluster.plane.get('network-attachment-definition', 'gaudi-rdma', '-n', 'default')['spec']['config'])
@@ -199,7 +178,7 @@ def test_the_multus_component_is_for_clusters_with_multus(cluster):
     assert 'readinessProbe' not in spec['cni-rdma']['containers'][0]
     assert '--nonrevocable=hold' in spec['gaudi-driver-loader']['containers'][0]['args']
     assert all('affinity' in pod for pod in spec.values())
-    cluster.plane.kubectl('delete', 'crd', CRD['metadata']['name'])
+    cluster.plane.kubectl('delete', 'crd', NETWORKS['metadata']['name'])
     cluster.plane.kubectl('apply', '-k', OVERLAYS['gaudi-p2p'])
     assert cluster.plane.run('diff', '-k', OVERLAYS['gaudi-p2p'])[0] == 0
 

@@ -51,30 +51,43 @@ kubernetes_ready() {
 control_plane_ready() {
 	kubernetes_ready
 	mkdir -p "$LAB_NODE_OUT"
-	printf 'KUBERNETES=%s\nCOREDNS=%s\n' "$(kubernetes_path)" "$(coredns_path)" >"$LAB_NODE_OUT/kubernetes.env"
+	printf 'KUBERNETES=%s\nCOREDNS=%s\nMULTUS=%s\n' "$(kubernetes_path)" "$(go_program_path coredns)" "$(go_program_path multus)" \
+		>"$LAB_NODE_OUT/kubernetes.env"
 }
 
-# coredns_path: a folder with a program, static. The control plane runs it, so that no emulated CPU has to.
-coredns_path() {
-	printf '%s/coredns-%s\n' "$LAB_CACHE" "$(hash_of "$LAB_DIR"/coredns/* <<<"$LAB_GO_PACKAGE")"
+# go_program_path NAME: a folder with a static program, what tests/lab/NAME is.
+go_program_path() {
+	printf '%s/%s-%s\n' "$LAB_CACHE" "$1" "$(hash_of "$LAB_DIR/$1"/* <<<"$LAB_GO_PACKAGE")"
 }
 
-coredns_make() {
-	rm -rf -- "$1.tmp" && mkdir -p "$1.tmp" &&
-		(cd "$LAB_DIR/coredns" &&
-			in_buildroot env CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$1.tmp/" .) &&
-		mv -T -- "$1.tmp" "$1"
+# go_program_make NAME PACKAGE TARGET
+go_program_make() {
+	rm -rf -- "$3.tmp" && mkdir -p "$3.tmp" &&
+		(cd "$LAB_DIR/$1" &&
+			in_buildroot env CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o "$3.tmp/" "$2") &&
+		mv -T -- "$3.tmp" "$3"
 }
 
-coredns_ready() {
+# go_program_ready NAME PACKAGE WORD: "tool" is what its go.mod calls so.
+go_program_ready() {
 	local target
-	target=$(coredns_path)
+	target=$(go_program_path "$1")
 	[ ! -d "$target" ] || return 0
 	buildroot_ready
 	cache_lock kubelet
-	[ -d "$target" ] || stage "CoreDNS from the Go module proxy (about 3 minutes)" coredns_make "$target" ||
-		die "CoreDNS could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again"
+	[ -d "$target" ] || stage "$3 from the Go module proxy (about 3 minutes)" go_program_make "$1" "$2" "$target" ||
+		die "$3 could not be built: if the log names a download, check the Go module proxy (go env GOPROXY) and run this again"
 	cache_unlock
+}
+
+# coredns_ready: the control plane runs it, so that no emulated CPU has to.
+coredns_ready() {
+	go_program_ready coredns . CoreDNS
+}
+
+# multus_ready: no node has it until a test puts it there.
+multus_ready() {
+	go_program_ready multus tool Multus
 }
 
 # go_tests_make FOLDER TARGET: its tests as one program. The same flags as above, so that what
