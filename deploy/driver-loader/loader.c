@@ -94,8 +94,11 @@ static bool put_module(struct loader *loader, int records, const struct wanted *
 {
 	char loaded[160], why[REPORT_TEXT_MAX / 2];
 	bool is_loaded = insert_is_loaded(loader, LOADER_MODULE);
+	int r = is_loaded ? wanted_differs(loader, wanted, loaded, sizeof(loaded)) : 1;
 
-	if (is_loaded && !wanted_differs(loader, wanted, loaded, sizeof(loaded)))
+	if (r < 0)
+		return report_broken(report, r, "read the version in", "sys/module/" LOADER_MODULE);
+	if (r == 0)
 		return true;
 	if (!is_loaded && loader->look)
 		return report_end(report, REPORT_MISSING, LOADER_MODULE " is not loaded");

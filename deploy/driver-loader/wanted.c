@@ -109,24 +109,31 @@ bool wanted_find(const struct loader *loader, struct wanted *ret, struct report 
 	return read_info(loader, ret, report);
 }
 
-static void read_loaded(const struct loader *loader, const char *attr, char *ret, size_t size)
+/* "" for a module that does not say that. 0 or -errno. */
+static int read_loaded(const struct loader *loader, const char *attr, char *ret, size_t size)
 {
 	char path[PATH_MAX];
+	ssize_t n;
 
 	(void)snprintf(path, sizeof(path), "sys/module/" LOADER_MODULE "/%s", attr);
-	if (fileio_read_attr(loader->root, path, ret, size) < 0)
+	n = fileio_read_attr(loader->root, path, ret, size);
+	if (n == -ENOENT)
 		ret[0] = '\0';
+	return n < 0 && n != -ENOENT ? (int)n : 0;
 }
 
-bool wanted_differs(const struct loader *loader, const struct wanted *wanted, char *text, size_t size)
+int wanted_differs(const struct loader *loader, const struct wanted *wanted, char *text, size_t size)
 {
 	char version[64], srcversion[64];
+	int r = read_loaded(loader, "version", version, sizeof(version));
 
-	read_loaded(loader, "version", version, sizeof(version));
-	read_loaded(loader, "srcversion", srcversion, sizeof(srcversion));
+	if (r == 0)
+		r = read_loaded(loader, "srcversion", srcversion, sizeof(srcversion));
+	if (r < 0)
+		return r;
 	(void)snprintf(text, size, "%s%s%s", version[0] ? version : "of no version",
 		       srcversion[0] ? ", built from " : "", srcversion);
 	if (strcmp(version, wanted->info.version) != 0)
-		return true;
+		return 1;
 	return wanted->info.srcversion[0] && strcmp(srcversion, wanted->info.srcversion) != 0;
 }

@@ -22,7 +22,7 @@ struct wanted {
  */
 bool wanted_find(const struct loader *loader, struct wanted *ret, struct report *report);
 
-/* Whether the module that is loaded is another one; what is loaded, in words ("1.0, built from 4AF3...") into text. */
-bool wanted_differs(const struct loader *loader, const struct wanted *wanted, char *text, size_t size);
+/* 1: the module that is loaded is another one; what is loaded, in words ("1.0, built from 4AF3...") into text. 0 or -errno. */
+int wanted_differs(const struct loader *loader, const struct wanted *wanted, char *text, size_t size);
 
 #endif
