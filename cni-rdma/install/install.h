@@ -41,6 +41,7 @@ struct install {
 /*
  * REPORT_REBOOT: the mode; REPORT_WAIT: no pod network or no RDMA yet; REPORT_IN_USE: pods hold NICs;
  * REPORT_MISSING, when only looking: there is something to do.
+ * Removing takes the folders that are ours by name too; others that the DaemonSet made are found on every node that has pods.
  */
 void install_put(const struct install *in, struct report *report);
 void install_remove(const struct install *in, struct report *report);

@@ -20,7 +20,7 @@ static void step(void *data, struct report *report)
 {
 	const struct job *job = data;
 
-	if (job->verb == VERB_UNINSTALL)
+	if (job->verb == VERB_UNINSTALL || job->verb == VERB_ABSENT)
 		install_remove(&job->in, report);
 	else
 		install_put(&job->in, report);
@@ -46,7 +46,7 @@ int main(int argc, char **argv)
 	root = RET_NERRNO(open(options.node.root, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 	if (root < 0)
 		return log_error_errno(root, "cannot open %s", options.node.root), REPORT_FAILED;
-	if (options.node.verb != VERB_UNINSTALL) {
+	if (options.node.verb == VERB_INSTALL || options.node.verb == VERB_STATUS) {
 		source = nodefile_open_source(options.node.source);
 		if (source < 0)
 			return log_error_errno(source, "cannot open the folder of the files to install"),
@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 	job.in.source = source;
 	job.in.bin = options.bin;
 	job.in.conf = options.conf;
-	job.in.look = options.node.verb == VERB_STATUS;
+	job.in.look = nodeopts_looks(&options.node);
 	repeat_run(&(struct repeat){ .step = step,
 				     .data = &job,
 				     .interval = options.node.interval,

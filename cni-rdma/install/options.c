@@ -9,7 +9,7 @@
 void options_help(FILE *out)
 {
 	(void)fputs(
-		"usage: cni-rdma-install install|uninstall|status [option...]\n"
+		"usage: cni-rdma-install install|uninstall|status|absent [option...]\n"
 		"\n"
 		"Puts the CNI plugin cni-rdma onto this node:\n"
 		"  /opt/cni/bin/cni-rdma             the program\n"
@@ -21,6 +21,7 @@ void options_help(FILE *out)
 		"  install    once; may be repeated\n"
 		"  uninstall  everything back; refused while pods have NICs, which it names\n"
 		"  status     only looks: exit status 0 when all is in place and works\n"
+		"  absent     only looks: exit status 0 when nothing of it is left on this node\n"
 		"\n"
 		"  --wait           try again until there is a pod network, or no pod has a NIC\n"
 		"  --stay           as --wait, and then watch that it stays so, until SIGTERM (for a DaemonSet);\n"
@@ -33,7 +34,7 @@ void options_help(FILE *out)
 		"                   /var/lib/rancher/k3s/agent/etc/cni/net.d\n"
 		"\n"
 		"exit status: 0 done; 1 failed, the last line says what to do; 2 wrong option; 3 the node needs a\n"
-		"reboot; 4 no pod network or no RDMA yet; 5 (status) something is missing; 6 pods have NICs\n",
+		"reboot; 4 no pod network or no RDMA yet; 5 (status, absent) it is not so; 6 pods have NICs\n",
 		out);
 }
 

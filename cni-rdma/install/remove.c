@@ -198,20 +198,57 @@ static bool take_modprobe(const struct install *in, int records, struct report *
 	return true;
 }
 
+/* What cni-rdma remembers. No pod has a NIC, so beside its lock there are only files that it did not come to finish. */
+static bool take_state(const struct install *in, struct report *report)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	int r = fileio_opendir(in->root, STATE_DIR, &dir);
+
+	while (r == 0 && (entry = readdir(dir)))
+		if (((entry->d_name[0] == '.' && entry->d_type != DT_DIR) ||
+		     strcmp(entry->d_name, LOCK_FILE) == 0) &&
+		    unlinkat(dirfd(dir), entry->d_name, 0) < 0)
+			r = negative_errno();
+	if (r == 0)
+		r = nodefile_remove_folder(in->root, STATE_DIR);
+	return r == 0 || r == -ENOENT || report_broken(report, r, "remove", STATE_DIR);
+}
+
+static bool take_records(const struct install *in, int records, struct report *report)
+{
+	if ((unlinkat(records, LOCK_FILE, 0) < 0 && errno != ENOENT) ||
+	    unlinkat(in->root, INSTALL_RECORDS, AT_REMOVEDIR) < 0)
+		return report_broken(report, negative_errno(), "remove", INSTALL_RECORDS);
+	return true;
+}
+
+/* All else that we put there stands in the records, which go last. */
+static bool is_absent(const struct install *in, const char *program, struct report *report)
+{
+	const struct nodefile_ours ours[] = { { .path = program },
+					      { .path = STATE_DIR "/" LOCK_FILE },
+					      { .path = STATE_DIR, .is_shared = true },
+					      { .path = INSTALL_RECORDS } };
+
+	return nodefile_absent(in->root, ours, ARRAY_SIZE(ours), report) && check_unnamed(in, report);
+}
+
 void install_remove(const struct install *in, struct report *report)
 {
 	_cleanup_close_ int records = -EBADF, lock = -EBADF, unused = -EBADF;
 	char program[PATH_MAX];
 
 	(void)snprintf(program, sizeof(program), "%s/" INSTALL_PROGRAM, in->bin);
-	if (!nodefile_open_records(in->root, INSTALL_RECORDS, "cni-rdma-install", in->look, &records, &lock,
-				   report) ||
-	    !check_unused(in, &unused, report) || !restore_lists(in, records, report) ||
-	    !check_unnamed(in, report) || !take_file(in, program, report) ||
-	    !take_modprobe(in, records, report))
+	if (!is_absent(in, program, report) &&
+	    (in->look ||
+	     !nodefile_open_records(in->root, INSTALL_RECORDS, "cni-rdma-install", false, &records, &lock,
+				    report) ||
+	     !check_unused(in, &unused, report) || !restore_lists(in, records, report) ||
+	     !check_unnamed(in, report) || !take_file(in, program, report) ||
+	     !take_modprobe(in, records, report) || !take_state(in, report) ||
+	     !take_records(in, records, report)))
 		return;
-	if (unlinkat(records, LOCK_FILE, 0) < 0 || unlinkat(in->root, INSTALL_RECORDS, AT_REMOVEDIR) < 0)
-		log_warning_errno(errno, "/" INSTALL_RECORDS " stays");
 	(void)report_end(
 		report, REPORT_DONE,
 		"cni-rdma is no longer on this node; until the next boot RDMA devices stay with one network namespace "

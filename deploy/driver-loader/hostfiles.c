@@ -12,6 +12,8 @@
 
 #define FILE_MODE 0644
 
+#define BOOT_RECORD "gaudi-p2p.conf.wrote"
+
 /* Below the root, and below the source. */
 static const struct hostfile {
 	const char *path;
@@ -20,7 +22,7 @@ static const struct hostfile {
 } hostfiles[] = {
 	{ "etc/udev/rules.d/60-gaudi-p2p.rules", "60-gaudi-p2p.rules.wrote", false },
 	/* Without a module of the host's own, systemd would complain at every boot. */
-	{ "etc/modules-load.d/gaudi-p2p.conf", "gaudi-p2p.conf.wrote", true },
+	{ "etc/modules-load.d/gaudi-p2p.conf", BOOT_RECORD, true },
 };
 
 /* The text of a file; NULL when there is none. */
@@ -125,6 +127,11 @@ bool hostfiles_put(const struct loader *loader, int records, bool by_dkms, struc
 			return false;
 	}
 	return true;
+}
+
+bool hostfiles_load_at_boot(int records)
+{
+	return faccessat(records, BOOT_RECORD, F_OK, 0) == 0;
 }
 
 bool hostfiles_take(const struct loader *loader, int records, struct report *report)

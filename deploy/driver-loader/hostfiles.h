@@ -10,6 +10,9 @@
 
 /* by_dkms: the host's own module is wanted, and so it loads that at boot. False: the report says why. */
 bool hostfiles_put(const struct loader *loader, int records, bool by_dkms, struct report *report);
+/* Whether the host loads the driver at boot because we told it to. */
+bool hostfiles_load_at_boot(int records);
+
 bool hostfiles_take(const struct loader *loader, int records, struct report *report);
 
 #endif

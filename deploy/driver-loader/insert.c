@@ -151,7 +151,7 @@ bool insert_file(const struct loader *loader, int dirfd, const char *path, const
 			  advice(loader, r), log);
 }
 
-static int read_boot(const struct loader *loader, char boot[static 64])
+int insert_read_boot(const struct loader *loader, char boot[static 64])
 {
 	ssize_t n = fileio_read_attr(loader->root, "proc/sys/kernel/random/boot_id", boot, 64);
 
@@ -163,7 +163,7 @@ static int read_record(const struct loader *loader, int records, char **ret)
 {
 	_cleanup_free_ char *text = NULL;
 	char boot[64];
-	int r = read_boot(loader, boot);
+	int r = insert_read_boot(loader, boot);
 
 	if (r < 0)
 		return r;
@@ -182,12 +182,26 @@ static int read_record(const struct loader *loader, int records, char **ret)
 	return 0;
 }
 
-static int add_record(const struct loader *loader, int records, const char *module)
+/* The first line is the boot's. */
+static bool names(const char *record, const char *module)
+{
+	const char *at = record;
+
+	while ((at = strchr(at, '\n'))) {
+		size_t n = strcspn(++at, "\n");
+
+		if (n == strlen(module) && strncmp(at, module, n) == 0)
+			return true;
+	}
+	return false;
+}
+
+int insert_record(const struct loader *loader, int records, const char *module)
 {
 	_cleanup_free_ char *text = NULL, *more = NULL;
 	int r = read_record(loader, records, &text);
 
-	if (r < 0)
+	if (r < 0 || names(text, module))
 		return r;
 	r = asprintf(&more, "%s%s\n", text, module);
 	if (r < 0) {
@@ -195,6 +209,14 @@ static int add_record(const struct loader *loader, int records, const char *modu
 		return -ENOMEM;
 	}
 	return fileio_write_atomic(records, RECORD, more, (size_t)r, 0644);
+}
+
+int insert_has_record(const struct loader *loader, int records, const char *module)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = read_record(loader, records, &text);
+
+	return r < 0 ? r : names(text, module);
 }
 
 int insert_take_needs(const struct loader *loader, int records)
@@ -209,7 +231,8 @@ int insert_take_needs(const struct loader *loader, int records)
 	while ((last = strrchr(text, '\n'))) {
 		*last = '\0';
 		last = strrchr(text, '\n');
-		if (last && loader->sys->unload(last + 1) == 0)
+		/* The driver itself is gone, or somebody has loaded it again. */
+		if (last && strcmp(last + 1, LOADER_MODULE) != 0 && loader->sys->unload(last + 1) == 0)
 			log_info("unloaded %s, which was loaded for the driver", last + 1);
 		if (last)
 			last[1] = '\0';
@@ -234,7 +257,7 @@ static bool insert_host_module(const struct loader *loader, int records, const c
 	r = moddep_options(loader->root, module, options, sizeof(options));
 	if (r < 0)
 		return report_broken(report, r, "read the options in", "etc/modprobe.d");
-	r = add_record(loader, records, module);
+	r = insert_record(loader, records, module);
 	if (r < 0)
 		return report_broken(report, r, "write to", LOADER_RECORDS);
 	(void)snprintf(full, sizeof(full), "lib/modules/%s/%s", loader->release, path);

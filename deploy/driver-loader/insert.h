@@ -18,6 +18,15 @@ bool insert_file(const struct loader *loader, int dirfd, const char *path, const
 /* Loads what the host has of "drm,foo" and of what those need, each with its options of modprobe.d, and records that. */
 bool insert_needs(const struct loader *loader, int records, const char *depends, struct report *report);
 
+/* This boot's id: what is in the kernel is gone with it. 0 or -errno. */
+int insert_read_boot(const struct loader *loader, char boot[static 64]);
+
+/* Remembers, before the deed, that a module is loaded by us in this boot. 0 or -errno. */
+int insert_record(const struct loader *loader, int records, const char *module);
+
+/* 1: so it was; 0: not by us, or in another boot; or -errno. */
+int insert_has_record(const struct loader *loader, int records, const char *module);
+
 /* Takes what insert_needs() has loaded in this boot out again, if nobody else uses it; forgets it. */
 int insert_take_needs(const struct loader *loader, int records);
 

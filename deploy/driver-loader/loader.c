@@ -78,12 +78,17 @@ static bool make_params(const struct loader *loader, char params[static LOADER_P
 	return r == 0 || report_broken(report, r, "read the options in", "etc/modprobe.d");
 }
 
-static bool load(struct loader *loader, const struct wanted *wanted, struct report *report)
+static bool load(struct loader *loader, int records, const struct wanted *wanted, struct report *report)
 {
 	char params[LOADER_PARAMS_MAX];
+	int r;
 
-	if (!make_params(loader, params, report) ||
-	    !insert_file(loader, wanted->dirfd, wanted->path, LOADER_MODULE, params, report))
+	if (!make_params(loader, params, report))
+		return false;
+	r = insert_record(loader, records, LOADER_MODULE);
+	if (r < 0)
+		return report_broken(report, r, "write to", LOADER_RECORDS);
+	if (!insert_file(loader, wanted->dirfd, wanted->path, LOADER_MODULE, params, report))
 		return false;
 	loader->loaded_from = wanted->by_dkms ? "was loaded, as dkms built it" : "was loaded from this image";
 	return true;
@@ -115,7 +120,7 @@ static bool put_module(struct loader *loader, int records, const struct wanted *
 		if (!replace_unload(loader, why, report))
 			return false;
 	}
-	return load(loader, wanted, report);
+	return load(loader, records, wanted, report);
 }
 
 static bool tell_done(struct loader *loader, const struct wanted *wanted, struct report *report)
@@ -135,11 +140,14 @@ static bool tell_done(struct loader *loader, const struct wanted *wanted, struct
 /* A driver that the node has by itself is not ours to judge when we have none. */
 static bool keep_loaded(const struct loader *loader, struct report *report)
 {
+	_cleanup_close_ int records = -EBADF, lock = -EBADF;
 	struct report policy = { 0 };
 
 	if (report->outcome != REPORT_WAIT || !insert_is_loaded(loader, LOADER_MODULE))
 		return false;
-	if (!policy_apply(loader, &policy)) {
+	if (!nodefile_open_records(loader->root, LOADER_RECORDS, ME, loader->look, &records, &lock,
+				   &policy) ||
+	    !policy_apply(loader, records, &policy)) {
 		*report = policy;
 		return false;
 	}
@@ -163,31 +171,74 @@ static void install(struct loader *loader, struct report *report)
 	}
 	if (!nodefile_open_records(loader->root, LOADER_RECORDS, ME, loader->look, &records, &lock, report) ||
 	    !hostfiles_put(loader, records, wanted.by_dkms, report) ||
-	    !put_module(loader, records, &wanted, report) || !policy_apply(loader, report))
+	    !put_module(loader, records, &wanted, report) || !policy_apply(loader, records, report))
 		return;
 	(void)tell_done(loader, &wanted, report);
 }
 
-static void uninstall(struct loader *loader, struct report *report)
+/* One that the node loaded by itself, or has for its own reasons, is not ours to take. */
+static bool take_module(struct loader *loader, int records, struct report *report)
+{
+	int ours;
+
+	if (!insert_is_loaded(loader, LOADER_MODULE))
+		return true;
+	ours = insert_has_record(loader, records, LOADER_MODULE);
+	if (ours < 0)
+		return report_broken(report, ours, "read", LOADER_RECORDS);
+	if (ours || hostfiles_load_at_boot(records))
+		return replace_unload(loader, LOADER_MODULE " is unloaded", report);
+	/* Pods that run began with the policy as it is. */
+	return !policy_is_changed(records) ||
+	       (replace_wait(loader, LOADER_MODULE " gets the policy back that it had", report) &&
+		policy_restore(loader, records, report));
+}
+
+static bool take_records(struct loader *loader, int records, struct report *report)
+{
+	int r = policy_forget(records);
+
+	if (r == 0 && unlinkat(records, LOCK_FILE, 0) < 0 && errno != ENOENT)
+		r = negative_errno();
+	if (r == 0 && unlinkat(loader->root, LOADER_RECORDS, AT_REMOVEDIR) < 0)
+		r = negative_errno();
+	return r == 0 || report_broken(report, r, "remove", LOADER_RECORDS);
+}
+
+static bool take_folder(struct loader *loader, struct report *report)
+{
+	int r = nodefile_remove_folder(loader->root, LOADER_FOLDER);
+
+	return r == 0 || report_broken(report, r, "remove", LOADER_FOLDER);
+}
+
+static bool take_all(struct loader *loader, struct report *report)
 {
 	_cleanup_close_ int records = -EBADF, lock = -EBADF;
 	int r;
 
-	if (!nodefile_open_records(loader->root, LOADER_RECORDS, ME, false, &records, &lock, report))
-		return;
-	if (insert_is_loaded(loader, LOADER_MODULE) &&
-	    !replace_unload(loader, LOADER_MODULE " is unloaded", report))
-		return;
+	if (!nodefile_open_records(loader->root, LOADER_RECORDS, ME, false, &records, &lock, report) ||
+	    !take_module(loader, records, report))
+		return false;
 	r = insert_take_needs(loader, records);
-	if (r < 0) {
-		(void)report_broken(report, r, "read", LOADER_RECORDS);
+	if (r < 0)
+		return report_broken(report, r, "read", LOADER_RECORDS);
+	return hostfiles_take(loader, records, report) && take_records(loader, records, report) &&
+	       take_folder(loader, report);
+}
+
+static void uninstall(struct loader *loader, struct report *report)
+{
+	static const struct nodefile_ours ours[] = { { .path = LOADER_RECORDS },
+						     { .path = LOADER_FOLDER, .is_shared = true } };
+
+	if (!nodefile_absent(loader->root, ours, ARRAY_SIZE(ours), report) &&
+	    (loader->look || !take_all(loader, report)))
 		return;
-	}
-	if (!hostfiles_take(loader, records, report))
-		return;
-	if (unlinkat(records, LOCK_FILE, 0) < 0 || unlinkat(loader->root, LOADER_RECORDS, AT_REMOVEDIR) < 0)
-		log_warning_errno(errno, "/" LOADER_RECORDS " stays");
-	(void)report_end(report, REPORT_DONE, LOADER_MODULE " is no longer on this node");
+	(void)report_end(report, REPORT_DONE, LOADER_MODULE " %s",
+			 insert_is_loaded(loader, LOADER_MODULE)
+				 ? "stays on this node, which loaded it by itself; nothing from here is left"
+				 : "is no longer on this node");
 }
 
 /* Cards are held only while others are waited for: not for what cannot be done, or need not be any more. */

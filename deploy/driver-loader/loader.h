@@ -14,7 +14,9 @@
  *
  * What it changed stands in RECORDS:
  *   NAME.wrote   the text of the host's file NAME as we wrote it
- *   loaded       this boot's id, then the modules that were loaded because the driver needs them, one a line
+ *   loaded       this boot's id, then the modules that we loaded, the driver and what it needs, one a line
+ *   policy       this boot's id, then what a driver that we did not load had as its policy before us
+ * The folder is there as long as anything is to be taken back, and goes last.
  */
 #ifndef DRIVER_LOADER_LOADER_H
 #define DRIVER_LOADER_LOADER_H
@@ -28,7 +30,8 @@
 #define LOADER_MODULE "gaudi_p2p"
 #define LOADER_PACKAGE "gaudi-p2p" /* its name in dkms */
 /* Below the root. */
-#define LOADER_RECORDS "var/lib/gaudi-p2p/driver-loader"
+#define LOADER_FOLDER "var/lib/gaudi-p2p" /* the device plugin's too */
+#define LOADER_RECORDS LOADER_FOLDER "/driver-loader"
 #define LOADER_CONF "etc/cni/net.d"
 #define LOADER_POD_RESOURCES "/var/lib/kubelet/pod-resources/kubelet.sock"
 #define LOADER_CARDS_MAX 256

@@ -24,8 +24,10 @@ static void uninstall(void *data, struct report *report)
 /* All is known: what the node shall be, and where it is. */
 static int run(const struct options *options, struct loader *loader)
 {
+	const enum verb verb = options->node.verb;
 	struct report report = { 0 };
-	const struct repeat repeat = { .step = options->node.verb == VERB_UNINSTALL ? uninstall : install,
+	const struct repeat repeat = { .step = verb == VERB_UNINSTALL || verb == VERB_ABSENT ? uninstall
+											     : install,
 				       .data = loader,
 				       .interval = options->node.interval,
 				       .wait = options->node.wait && !loader->look,
@@ -70,6 +72,6 @@ int main(int argc, char **argv)
 				  .pod_resources = options.pod_resources,
 				  .params = options.params,
 				  .policy = options.policy,
-				  .look = options.node.verb == VERB_STATUS };
+				  .look = nodeopts_looks(&options.node) };
 	return run(&options, &loader);
 }

@@ -9,7 +9,7 @@
 void options_help(FILE *out)
 {
 	(void)fputs(
-		"usage: gaudi-driver-loader install|uninstall|status [option...]\n"
+		"usage: gaudi-driver-loader install|uninstall|status|absent [option...]\n"
 		"\n"
 		"Puts the driver gaudi_p2p onto this node: the module that dkms has built for the running kernel,\n"
 		"else modules/RELEASE/gaudi_p2p.ko of the image; and /etc/udev/rules.d/60-gaudi-p2p.rules, with\n"
@@ -18,8 +18,10 @@ void options_help(FILE *out)
 		"\n"
 		"  install    loads it. In the place of another version only when no Gaudi is in use: until then\n"
 		"             the loader holds free cards, so that no pod is given one, and names who has the others\n"
-		"  uninstall  unloads it, in the same way, and takes the files back\n"
+		"  uninstall  unloads it, in the same way, and takes the files back; one that the node loaded by itself\n"
+		"             stays, with the policy that it had\n"
 		"  status     only looks: exit status 0 when the right version is loaded, with the right policy\n"
+		"  absent     only looks: exit status 0 when nothing from here is left on this node\n"
 		"\n"
 		"  --wait           try again until no Gaudi is in use, or there is a module for this kernel\n"
 		"  --stay           as --wait, and then watch that it stays so, until SIGTERM (for a DaemonSet);\n"
@@ -39,7 +41,7 @@ void options_help(FILE *out)
 		"  --source=DIR     where modules/ and etc/ are (the folder of this program)\n"
 		"\n"
 		"exit status: 0 done; 1 failed, the last line says what to do; 2 wrong option; 4 no module for this\n"
-		"kernel yet, or the kubelet does not answer; 5 (status) something is missing; 6 Gaudis are in use\n",
+		"kernel yet, or the kubelet does not answer; 5 (status, absent) it is not so; 6 Gaudis are in use\n",
 		out);
 }
 

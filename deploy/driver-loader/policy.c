@@ -7,8 +7,10 @@
 #include "base/cleanup.h"
 #include "base/fileio.h"
 #include "base/log.h"
+#include "insert.h"
 #include "node/nodefile.h"
 
+#define RECORD "policy"
 #define PARAMETER "sys/module/" LOADER_MODULE "/parameters/nonrevocable"
 
 /* The parameter of ib_core follows the mode also when that is changed later. Without RDMA there is no such file. */
@@ -49,10 +51,74 @@ const char *policy_word(const struct loader *loader)
 	return loader->policy == LOADER_POLICY_HOLD ? "hold" : "refuse";
 }
 
-bool policy_apply(const struct loader *loader, struct report *report)
+/* What the policy was when this boot's first change came; NULL: there was none. */
+static int read_record(const struct loader *loader, int records, char **ret)
+{
+	_cleanup_free_ char *text = NULL;
+	char boot[64];
+	int r = insert_read_boot(loader, boot);
+
+	*ret = NULL;
+	if (r == 0)
+		r = fileio_read(records, RECORD, NODEFILE_MAX, &text, NULL);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (strncmp(text, boot, strlen(boot)) != 0 || text[strlen(boot)] != '\n')
+		return 0;
+	*ret = strdup(text + strlen(boot) + 1);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int write_record(const struct loader *loader, int records, const char *now)
+{
+	_cleanup_free_ char *before = NULL;
+	char text[128], boot[64];
+	int r = read_record(loader, records, &before);
+
+	if (r < 0 || before)
+		return r;
+	r = insert_read_boot(loader, boot);
+	if (r < 0)
+		return r;
+	(void)snprintf(text, sizeof(text), "%s\n%s", boot, now);
+	return fileio_write_atomic(records, RECORD, text, strlen(text), 0644);
+}
+
+static int write_parameter(const struct loader *loader, const char *word)
+{
+	_cleanup_close_ int fd = openat(loader->root, PARAMETER, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
+
+	return fd < 0 ? negative_errno() : fileio_write_all(fd, word, strlen(word));
+}
+
+bool policy_restore(const struct loader *loader, int records, struct report *report)
+{
+	_cleanup_free_ char *before = NULL;
+	int r = read_record(loader, records, &before);
+
+	if (r < 0)
+		return report_broken(report, r, "read", LOADER_RECORDS);
+	r = before ? write_parameter(loader, before) : 0;
+	if (r < 0)
+		return report_broken(report, r, "write", PARAMETER);
+	if (before)
+		log_info("importers that cannot revoke: %s, as before", before);
+	return true;
+}
+
+bool policy_is_changed(int records)
+{
+	return faccessat(records, RECORD, F_OK, 0) == 0;
+}
+
+int policy_forget(int records)
+{
+	return unlinkat(records, RECORD, 0) < 0 && errno != ENOENT ? negative_errno() : 0;
+}
+
+bool policy_apply(const struct loader *loader, int records, struct report *report)
 {
 	const char *wanted = policy_word(loader);
-	_cleanup_close_ int fd = -EBADF;
 	char now[32] = "";
 	ssize_t n = fileio_read_attr(loader->root, PARAMETER, now, sizeof(now));
 	int r;
@@ -64,8 +130,10 @@ bool policy_apply(const struct loader *loader, struct report *report)
 	if (loader->look)
 		return report_end(report, REPORT_MISSING,
 				  "the driver's policy nonrevocable is %s, and should be %s", now, wanted);
-	fd = openat(loader->root, PARAMETER, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOFOLLOW);
-	r = fd < 0 ? negative_errno() : fileio_write_all(fd, wanted, strlen(wanted));
+	r = write_record(loader, records, now);
+	if (r < 0)
+		return report_broken(report, r, "write to", LOADER_RECORDS);
+	r = write_parameter(loader, wanted);
 	if (r < 0)
 		return report_broken(report, r, "write", PARAMETER);
 	log_info("importers that cannot revoke: %s instead of %s%s", wanted, now,

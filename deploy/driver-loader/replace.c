@@ -175,7 +175,7 @@ static bool ask_kubelet(const struct loader *loader, struct loader_grants *grant
 	return true;
 }
 
-bool replace_unload(struct loader *loader, const char *why, struct report *report)
+bool replace_wait(struct loader *loader, const char *why, struct report *report)
 {
 	struct loader_grants grants = { 0 };
 	_cleanup_free_ struct loader_grant *list = NULL;
@@ -202,5 +202,10 @@ bool replace_unload(struct loader *loader, const char *why, struct report *repor
 			report, REPORT_IN_USE,
 			"%s within some seconds: no Gaudi is in use, and the kubelet is being shown that none can be had",
 			why);
-	return unload(loader, why, report);
+	return true;
+}
+
+bool replace_unload(struct loader *loader, const char *why, struct report *report)
+{
+	return replace_wait(loader, why, report) && unload(loader, why, report);
 }

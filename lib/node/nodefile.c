@@ -59,6 +59,52 @@ int nodefile_says(int root, const char *path, const char *wanted)
 	return 0;
 }
 
+int nodefile_remove_folder(int root, const char *path)
+{
+	if (unlinkat(root, path, AT_REMOVEDIR) == 0 || errno == ENOENT || errno == ENOTDIR ||
+	    errno == ENOTEMPTY || errno == EEXIST)
+		return 0;
+	return negative_errno();
+}
+
+int nodefile_is_empty_folder(int root, const char *path)
+{
+	_cleanup_close_ int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	int r;
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : negative_errno();
+	r = fileio_opendir(fd, ".", &dir);
+	if (r < 0)
+		return r;
+	while ((entry = readdir(dir)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			return 0;
+	return 1;
+}
+
+static int is_there(int root, const char *path)
+{
+	if (faccessat(root, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 1;
+	return errno == ENOENT || errno == ENOTDIR ? 0 : negative_errno();
+}
+
+bool nodefile_absent(int root, const struct nodefile_ours *ours, size_t n, struct report *report)
+{
+	for (size_t i = 0; i < n; i++) {
+		int r = (ours[i].is_shared ? nodefile_is_empty_folder : is_there)(root, ours[i].path);
+
+		if (r < 0)
+			return report_broken(report, r, "look at", ours[i].path);
+		if (r > 0)
+			return report_end(report, REPORT_MISSING, "/%s is still there", ours[i].path);
+	}
+	return true;
+}
+
 int nodefile_open_source(const char *folder)
 {
 	char self[PATH_MAX];

@@ -14,6 +14,11 @@ const char *nodeopts_inside(const char *path)
 	return path + strspn(path, "/");
 }
 
+bool nodeopts_looks(const struct nodeopts *options)
+{
+	return options->verb == VERB_STATUS || options->verb == VERB_ABSENT;
+}
+
 static int parse_verb(const char *word, enum verb *ret)
 {
 	if (strcmp(word, "install") == 0)
@@ -22,6 +27,8 @@ static int parse_verb(const char *word, enum verb *ret)
 		*ret = VERB_UNINSTALL;
 	else if (strcmp(word, "status") == 0)
 		*ret = VERB_STATUS;
+	else if (strcmp(word, "absent") == 0)
+		*ret = VERB_ABSENT;
 	else
 		return -EINVAL;
 	return 0;
@@ -78,8 +85,8 @@ int nodeopts_parse(int argc, char **argv, const struct option *table, const char
 	}
 	word = optind < argc ? argv[optind] : NULL;
 	if (!ret->help && (!word || optind + 1 < argc || parse_verb(word, &ret->verb) < 0)) {
-		(void)snprintf(why, size, "%s%s: say install, uninstall or status", word ?: "nothing to do",
-			       word ? " is no verb" : "");
+		(void)snprintf(why, size, "%s%s: say install, uninstall, status or absent",
+			       word ?: "nothing to do", word ? " is no verb" : "");
 		return -EINVAL;
 	}
 	return 0;

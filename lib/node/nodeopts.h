@@ -12,6 +12,7 @@ enum verb {
 	VERB_INSTALL,
 	VERB_UNINSTALL,
 	VERB_STATUS,
+	VERB_ABSENT,
 };
 
 struct nodeopts {
@@ -42,6 +43,9 @@ struct nodeopts {
  */
 int nodeopts_parse(int argc, char **argv, const struct option *table, const char *(*take)(int c, void *data),
 		   void *data, struct nodeopts *ret, char *why, size_t size);
+
+/* Whether a verb only looks, and so does it once. */
+bool nodeopts_looks(const struct nodeopts *options);
 
 /* A folder of the node without the slash in front, as paths below a root are written. */
 const char *nodeopts_inside(const char *path);

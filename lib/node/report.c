@@ -30,6 +30,10 @@ static const char *advice(int error)
 	case EACCES:
 	case EPERM:
 		return "; run this as root";
+	case EBUSY:
+		return "; it is mounted here: mount the folder above it in its place";
+	case ENOTEMPTY:
+		return "; what is in it is not from here: look at it, and remove it by hand";
 	default:
 		return "";
 	}

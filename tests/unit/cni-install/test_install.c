@@ -379,6 +379,70 @@ static void looking_writes_nothing_and_says_what_is_missing(void **state)
 	}
 }
 
+static void what_is_left_can_be_asked_for(void **state)
+{
+	struct world *w = *state;
+
+	w->in.look = true;
+	assert_outcome(REPORT_DONE, take, "no longer");
+	assert_false(exists(w, "var"));
+	w->in.look = false;
+	assert_outcome(REPORT_DONE, put, "");
+	w->in.look = true;
+	assert_outcome(REPORT_MISSING, take, "/" BINARY " is still there");
+	fakefs_remove(w->fs, BINARY);
+	assert_outcome(REPORT_MISSING, take, "/" INSTALL_RECORDS " is still there");
+	assert_list(w, true);
+	w->in.look = false;
+	assert_outcome(REPORT_DONE, take, "");
+	w->in.look = true;
+	fakefs_mkdir(w->fs, STATE);
+	assert_outcome(REPORT_MISSING, take, "/" STATE " is still there");
+	fakefs_put(w->fs, STATE "/" LOCK_FILE, "");
+	assert_outcome(REPORT_MISSING, take, "/" STATE "/" LOCK_FILE " is still there");
+	fakefs_remove(w->fs, STATE);
+	assert_outcome(REPORT_DONE, take, "");
+	/* Pods would not start. */
+	fakefs_put(w->fs, LIST, "{\"name\":\"n\",\"plugins\":[{\"type\":\"cni-rdma\"}]}");
+	assert_outcome(REPORT_FAILED, take, "take that entry out by hand");
+}
+
+static void a_node_that_nothing_was_put_on_is_not_touched(void **state)
+{
+	struct world *w = *state;
+
+	assert_outcome(REPORT_DONE, take, "no longer");
+	assert_list(w, false);
+	assert_false(exists(w, "var"));
+	assert_false(exists(w, "opt"));
+}
+
+static void folders_of_ours_go_and_those_of_others_stay(void **state)
+{
+	struct world *w = *state;
+
+	assert_outcome(REPORT_DONE, put, "");
+	/* As cni-rdma leaves it: its lock, and a file that it was killed over. */
+	fakefs_put(w->fs, STATE "/" LOCK_FILE, "process 1\n");
+	fakefs_put(w->fs, STATE "/.1a-eth0.json.0123456789abcdef", "{");
+	assert_outcome(REPORT_DONE, take, "");
+	assert_false(exists(w, STATE));
+	assert_false(exists(w, INSTALL_RECORDS));
+	assert_true(exists(w, "var/lib/cni"));
+	assert_true(exists(w, "opt/cni/bin"));
+	assert_true(exists(w, "etc/modprobe.d"));
+	/* What is not from here keeps a folder, and holds nothing up. */
+	fakefs_put(w->fs, STATE "/" LOCK_FILE, "");
+	fakefs_put(w->fs, STATE "/notes.txt", "mine");
+	assert_outcome(REPORT_DONE, take, "");
+	assert_string_equal(fakefs_get(w->fs, STATE "/notes.txt"), "mine");
+	assert_false(exists(w, STATE "/" LOCK_FILE));
+	/* Records that we do not know are of a later version. */
+	fakefs_put(w->fs, INSTALL_RECORDS "/later", "");
+	assert_outcome(REPORT_FAILED, take, "cannot remove /" INSTALL_RECORDS ": Directory not empty");
+	assert_true(exists(w, INSTALL_RECORDS "/later"));
+}
+
 /* As ADD writes it. */
 static void attach(struct world *w, const char *container, const char *pod)
 {
@@ -507,6 +571,7 @@ static void every_failing_open_leaves_the_old_or_the_new(void **state)
 		assert_outcome(REPORT_DONE, put, "");
 		assert_list(w, true);
 
+		fakefs_put(w->fs, STATE "/" LOCK_FILE, "");
 		failopen_arm(n, EMFILE);
 		install_remove(&w->in, &report);
 		more = failopen_disarm() || more;
@@ -514,6 +579,7 @@ static void every_failing_open_leaves_the_old_or_the_new(void **state)
 		assert_outcome(REPORT_DONE, take, "");
 		assert_list(w, false);
 		assert_false(exists(w, INSTALL_RECORDS));
+		assert_false(exists(w, STATE));
 	}
 	assert_true(n > 12 && broken > 8);
 }
@@ -535,6 +601,7 @@ static void every_failing_allocation_leaves_the_old_or_the_new(void **state)
 		assert_old_or_new(w);
 		assert_outcome(REPORT_DONE, put, "");
 
+		fakefs_put(w->fs, STATE "/" LOCK_FILE, "");
 		failalloc_arm(n);
 		failalloc_resume();
 		install_remove(&w->in, &report);
@@ -544,6 +611,7 @@ static void every_failing_allocation_leaves_the_old_or_the_new(void **state)
 		assert_outcome(REPORT_DONE, take, "");
 		assert_list(w, false);
 		assert_false(exists(w, INSTALL_RECORDS));
+		assert_false(exists(w, STATE));
 	}
 	assert_true(n > 50);
 }
@@ -582,8 +650,14 @@ static void a_full_or_read_only_folder_leaves_the_list(void **state)
 	assert_list(w, true);
 	assert_true(exists(w, BINARY));
 	sandbox_unmount(fakefs_join(w->fs, "etc/cni/net.d"));
-	assert_outcome(REPORT_DONE, take, "");
+	fakefs_put(w->fs, STATE "/" LOCK_FILE, "");
+	sandbox_bind(fakefs_join(w->fs, STATE), fakefs_join(w->fs, STATE), false);
+	assert_outcome(REPORT_FAILED, take,
+		       "cannot remove /" STATE ": Device or resource busy; it is mounted here");
 	assert_list(w, false);
+	sandbox_unmount(fakefs_join(w->fs, STATE));
+	assert_outcome(REPORT_DONE, take, "");
+	assert_false(exists(w, STATE));
 	(void)close(w->in.root);
 }
 
@@ -602,6 +676,9 @@ static const struct CMUnitTest tests[] = {
 	T(a_modprobe_file_by_hand_stays),
 	T(shared_mode_is_changed_or_needs_a_reboot),
 	T(looking_writes_nothing_and_says_what_is_missing),
+	T(what_is_left_can_be_asked_for),
+	T(a_node_that_nothing_was_put_on_is_not_touched),
+	T(folders_of_ours_go_and_those_of_others_stay),
 	T(pods_with_nics_keep_all_of_it),
 	T(bad_sources_change_nothing),
 	T(a_damaged_record_is_told_and_nothing_is_guessed),

@@ -38,6 +38,12 @@ static void a_verb_and_its_options_are_understood(void **state)
 	assert_int_equal(options.node.verb, VERB_STATUS);
 	assert_string_equal(options.conf, "k3s/net.d");
 	assert_string_equal(options.bin, "b");
+	assert_true(nodeopts_looks(&options.node));
+	assert_int_equal(parse(&options, why, "absent", NULL, NULL), 0);
+	assert_int_equal(options.node.verb, VERB_ABSENT);
+	assert_true(nodeopts_looks(&options.node));
+	assert_int_equal(parse(&options, why, "uninstall", NULL, NULL), 0);
+	assert_false(nodeopts_looks(&options.node));
 	assert_int_equal(parse(&options, why, "--help", NULL, NULL), 0);
 	assert_true(options.node.help);
 }
@@ -72,8 +78,9 @@ static void what_is_wrong_is_named(void **state)
 
 static void help_names_every_option(void **state)
 {
-	static const char *const words[] = { "install",	   "uninstall", "status",   "--wait", "--stay",
-					     "--interval", "--root",	"--source", "--bin",  "--conf" };
+	static const char *const words[] = { "install",	 "uninstall", "status",	    "absent",
+					     "--wait",	 "--stay",    "--interval", "--root",
+					     "--source", "--bin",     "--conf" };
 	char *text = NULL;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);

@@ -39,8 +39,31 @@ static void what_was_loaded_for_the_driver_goes_with_it(void **state)
 	node_uninstalls(node, REPORT_DONE, "gaudi_p2p is no longer on this node");
 	assert_string_equal(node_world.said, "unload gaudi_p2p; unload drm; unload quirks; ");
 	assert_false(node_exists(node, NODE_RULES));
-	assert_false(node_exists(node, LOADER_RECORDS));
+	assert_false(node_exists(node, LOADER_FOLDER));
 	node_uninstalls(node, REPORT_DONE, "no longer");
+	assert_false(node_exists(node, LOADER_FOLDER));
+}
+
+static void load_again(bool begin)
+{
+	if (begin || !strstr(node_world.said, "unload gaudi_p2p"))
+		return;
+	node_world.aside = NULL;
+	node_load(node_world.node, "1\n", "SRC1\n");
+}
+
+static void who_loads_the_driver_behind_us_keeps_it(void **state)
+{
+	struct node *node = *state;
+
+	node_installs(node, REPORT_DONE, "");
+	node_world.said[0] = '\0';
+	node->loader.pod_resources = NULL;
+	node_world.aside = load_again;
+	node_uninstalls(node, REPORT_DONE, "stays on this node");
+	assert_string_equal(node_world.said,
+			    "unload gaudi_p2p; unload drm; unload quirks; unload dma_base; ");
+	assert_true(node_exists(node, "sys/module/gaudi_p2p"));
 }
 
 static void modules_of_another_boot_are_not_taken_for_ours(void **state)
@@ -51,8 +74,163 @@ static void modules_of_another_boot_are_not_taken_for_ours(void **state)
 	node_world.said[0] = '\0';
 	node->loader.pod_resources = NULL;
 	fakefs_put(node->fs, "proc/sys/kernel/random/boot_id", "b008\n");
-	node_uninstalls(node, REPORT_DONE, "");
+	node_uninstalls(node, REPORT_DONE, "gaudi_p2p stays on this node, which loaded it by itself");
+	assert_string_equal(node_world.said, "");
+	assert_false(node_exists(node, LOADER_FOLDER));
+}
+
+/* As the kernel does when their leases end; the fake one's cards stay owned. */
+static void free_cards(struct node *node)
+{
+	for (unsigned i = 0; i < 2; i++)
+		node_put_card(node, i, "free\n", "\n", "\n", "\n");
+}
+
+static void a_driver_of_the_node_stays_with_the_policy_that_it_had(void **state)
+{
+	struct node *node = *state;
+
+	node->loader.pod_resources = NULL;
+	node_load(node, "1\n", "SRC1\n");
+	for (unsigned other = 0; other < 2; other++) {
+		node_installs(node, REPORT_DONE, "by the node");
+		assert_string_equal(fakefs_get(node->fs, NODE_POLICY), "hold");
+		/* Also when it was changed more than once. */
+		fakefs_put(node->fs, NODE_CNI, "{}");
+		node_installs(node, REPORT_DONE, "by the node");
+		/* And what it was between two changes is not what it was before the first. */
+		if (other == 1) {
+			node_uninstalls(node, REPORT_DONE, "stays on this node");
+			assert_string_equal(fakefs_get(node->fs, NODE_POLICY), "refuse");
+			free_cards(node);
+		}
+		fakefs_put(node->fs, NODE_CNI, "\"cni-rdma\"");
+		node_installs(node, REPORT_DONE, "by the node");
+		assert_string_equal(fakefs_get(node->fs, NODE_POLICY), "hold");
+		node_uninstalls(node, REPORT_DONE, "stays on this node");
+		assert_string_equal(fakefs_get(node->fs, NODE_POLICY), "refuse");
+		free_cards(node);
+		assert_false(node_exists(node, LOADER_FOLDER));
+		assert_false(node_exists(node, NODE_RULES));
+		/* The second time round we have no other. */
+		if (other == 0)
+			fakefs_remove(node->source, NODE_IMAGE);
+	}
+	assert_string_equal(node_world.said, "");
+}
+
+static void a_policy_of_another_boot_is_not_restored(void **state)
+{
+	struct node *node = *state;
+
+	node->loader.pod_resources = NULL;
+	node_load(node, "1\n", "SRC1\n");
+	node_installs(node, REPORT_DONE, "");
+	fakefs_put(node->fs, "proc/sys/kernel/random/boot_id", "b008\n");
+	node_uninstalls(node, REPORT_DONE, "stays on this node");
+	assert_string_equal(fakefs_get(node->fs, NODE_POLICY), "hold");
+	assert_false(node_exists(node, LOADER_FOLDER));
+}
+
+static void a_driver_that_boots_because_of_us_goes(void **state)
+{
+	struct node *node = *state;
+
+	fakefs_link(node->fs, DKMS_LINK, "2/" NODE_RELEASE "/x86_64");
+	fakefs_put(node->fs, NODE_LIB "modules.dep",
+		   "kernel/drm.ko:\nupdates/dkms/gaudi_p2p.ko: kernel/drm.ko\n");
+	fakefs_put(node->fs, NODE_LIB "kernel/drm.ko", "drm");
+	node_put_module(node->fs, NODE_LIB "updates/dkms/gaudi_p2p.ko", NODE_RELEASE, "2", "SRC2");
+	node_installs(node, REPORT_DONE, "");
+	fakefs_put(node->fs, "proc/sys/kernel/random/boot_id", "b008\n");
+	node_world.said[0] = '\0';
+	node->loader.pod_resources = NULL;
+	node_uninstalls(node, REPORT_DONE, "no longer");
 	assert_string_equal(node_world.said, "unload gaudi_p2p; ");
+	assert_false(node_exists(node, NODE_BOOT));
+	assert_false(node_exists(node, LOADER_FOLDER));
+}
+
+static void what_is_left_can_be_asked_for(void **state)
+{
+	struct node *node = *state;
+
+	node->loader.pod_resources = NULL;
+	node->loader.look = true;
+	node_uninstalls(node, REPORT_DONE, "no longer");
+	assert_false(node_exists(node, LOADER_FOLDER));
+	node->loader.look = false;
+	node_installs(node, REPORT_DONE, "");
+	node->loader.look = true;
+	node_uninstalls(node, REPORT_MISSING, "/" LOADER_RECORDS " is still there");
+	assert_true(node_exists(node, "sys/module/gaudi_p2p"));
+	assert_true(node_exists(node, NODE_RULES));
+	node->loader.look = false;
+	node_uninstalls(node, REPORT_DONE, "");
+	node->loader.look = true;
+	node_uninstalls(node, REPORT_DONE, "");
+	fakefs_mkdir(node->fs, LOADER_FOLDER);
+	node_uninstalls(node, REPORT_MISSING, "/" LOADER_FOLDER " is still there");
+	/* A driver that is none of ours is nobody's to wait for. */
+	fakefs_remove(node->fs, LOADER_FOLDER);
+	node_load(node, "1\n", "SRC1\n");
+	node_uninstalls(node, REPORT_DONE, "stays on this node");
+}
+
+static void a_node_that_nothing_was_put_on_is_not_touched(void **state)
+{
+	struct node *node = *state;
+
+	node_world.grants_error = -ENOENT;
+	node_load(node, "0.9\n", "SRC0\n");
+	node_uninstalls(node, REPORT_DONE, "stays on this node");
+	assert_string_equal(node_world.said, "");
+	assert_int_equal(node->loader.n_held, 0);
+	assert_false(node_exists(node, "var"));
+}
+
+static void the_folder_goes_with_the_last_who_has_a_file_in_it(void **state)
+{
+	struct node *node = *state;
+
+	node->loader.pod_resources = NULL;
+	node_installs(node, REPORT_DONE, "");
+	fakefs_put(node->fs, LOADER_FOLDER "/pairs.json", "{}");
+	node_uninstalls(node, REPORT_DONE, "no longer");
+	assert_true(node_exists(node, LOADER_FOLDER "/pairs.json"));
+	assert_false(node_exists(node, LOADER_RECORDS));
+	fakefs_remove(node->fs, LOADER_FOLDER "/pairs.json");
+	node_uninstalls(node, REPORT_DONE, "no longer");
+	assert_false(node_exists(node, LOADER_FOLDER));
+	assert_true(node_exists(node, "var/lib"));
+	/* A link is an administrator's. */
+	fakefs_mkdir(node->fs, "srv/data");
+	fakefs_link(node->fs, LOADER_FOLDER, "../../srv/data");
+	node_installs(node, REPORT_DONE, "");
+	node_uninstalls(node, REPORT_DONE, "no longer");
+	assert_true(node_exists(node, LOADER_FOLDER));
+	assert_false(node_exists(node, LOADER_RECORDS));
+}
+
+static void a_record_that_is_not_understood_is_told(void **state)
+{
+	struct node *node = *state;
+
+	node->loader.pod_resources = NULL;
+	node_installs(node, REPORT_DONE, "");
+	fakefs_put(node->fs, LOADER_RECORDS "/of-a-later-version", "");
+	node_uninstalls(node, REPORT_FAILED,
+			"cannot remove /" LOADER_RECORDS
+			": Directory not empty; what is in it is not from here");
+	assert_true(node_exists(node, LOADER_RECORDS "/of-a-later-version"));
+	fakefs_remove(node->fs, LOADER_RECORDS "/of-a-later-version");
+	node_uninstalls(node, REPORT_DONE, "no longer");
+	fakefs_mkdir(node->fs, LOADER_RECORDS "/policy");
+	node_uninstalls(node, REPORT_FAILED, "cannot remove /" LOADER_RECORDS);
+	node_load(node, "1\n", "SRC1\n");
+	node_uninstalls(node, REPORT_FAILED, "cannot read /" LOADER_RECORDS);
+	node_installs(node, REPORT_FAILED, "cannot write to /" LOADER_RECORDS);
+	assert_string_equal(fakefs_get(node->fs, NODE_POLICY), "refuse\n");
 }
 
 static void a_module_that_the_node_loaded_is_left(void **state)
@@ -401,7 +579,7 @@ static void assert_clean(struct node *node)
 	assert_false(node_exists(node, "sys/module/gaudi_p2p"));
 	assert_false(node_exists(node, "sys/module/drm"));
 	assert_false(node_exists(node, NODE_RULES));
-	assert_false(node_exists(node, LOADER_RECORDS));
+	assert_false(node_exists(node, LOADER_FOLDER));
 	node_world.said[0] = '\0';
 }
 
@@ -439,6 +617,57 @@ static void every_failing_open_leaves_a_node_that_can_go_on(void **state)
 	assert_true(n > 12 && broken > 8);
 }
 
+/* The same for a driver that is the node's: what may fail here is what remembers its policy, and restores it. */
+static void assert_restored(struct node *node)
+{
+	free_cards(node);
+	node_uninstalls(node, REPORT_DONE, "stays on this node");
+	free_cards(node);
+	assert_string_equal(fakefs_get(node->fs, NODE_POLICY), "refuse");
+	assert_false(node_exists(node, LOADER_FOLDER));
+	assert_string_equal(node_world.said, "");
+}
+
+static void a_driver_of_the_node_is_as_before_whatever_fails(void **state)
+{
+	struct node *node = *state;
+	unsigned long n = 0;
+	bool more = true;
+
+	node->loader.pod_resources = NULL;
+	node_load(node, "1\n", "SRC1\n");
+	fakefs_put(node->fs, NODE_POLICY, "refuse");
+	for (; more; n++) {
+		struct report report = { 0 };
+
+		failopen_arm(n, EMFILE);
+		loader_install(&node->loader, &report);
+		more = failopen_disarm();
+		free_cards(node);
+		failopen_arm(n, EMFILE);
+		loader_uninstall(&node->loader, &report);
+		more = failopen_disarm() || more;
+		assert_restored(node);
+		failalloc_arm(n);
+		node_world.aside = aside_of_allocations;
+		failalloc_resume();
+		loader_install(&node->loader, &report);
+		failalloc_pause();
+		node_world.aside = NULL;
+		more = failalloc_disarm() || more;
+		free_cards(node);
+		failalloc_arm(n);
+		node_world.aside = aside_of_allocations;
+		failalloc_resume();
+		loader_uninstall(&node->loader, &report);
+		failalloc_pause();
+		node_world.aside = NULL;
+		more = failalloc_disarm() || more;
+		assert_restored(node);
+	}
+	assert_true(n > 12);
+}
+
 static void every_failing_allocation_leaves_a_node_that_can_go_on(void **state)
 {
 	struct node *node = *state;
@@ -451,17 +680,21 @@ static void every_failing_allocation_leaves_a_node_that_can_go_on(void **state)
 
 		node_world.aside = aside_of_allocations;
 		failalloc_arm(n);
+		node_world.aside = aside_of_allocations;
 		failalloc_resume();
 		loader_install(&node->loader, &report);
 		failalloc_pause();
+		node_world.aside = NULL;
 		node_world.aside = NULL;
 		more = failalloc_disarm();
 		assert_both_ways(node);
 		node_world.aside = aside_of_allocations;
 		failalloc_arm(n);
+		node_world.aside = aside_of_allocations;
 		failalloc_resume();
 		loader_uninstall(&node->loader, &report);
 		failalloc_pause();
+		node_world.aside = NULL;
 		node_world.aside = NULL;
 		more = failalloc_disarm() || more;
 		assert_clean(node);
@@ -474,7 +707,15 @@ static void every_failing_allocation_leaves_a_node_that_can_go_on(void **state)
 static const struct CMUnitTest tests[] = {
 	T(the_image_s_module_is_loaded_with_what_it_needs),
 	T(what_was_loaded_for_the_driver_goes_with_it),
+	T(who_loads_the_driver_behind_us_keeps_it),
 	T(modules_of_another_boot_are_not_taken_for_ours),
+	T(a_driver_of_the_node_stays_with_the_policy_that_it_had),
+	T(a_policy_of_another_boot_is_not_restored),
+	T(a_driver_that_boots_because_of_us_goes),
+	T(what_is_left_can_be_asked_for),
+	T(a_node_that_nothing_was_put_on_is_not_touched),
+	T(the_folder_goes_with_the_last_who_has_a_file_in_it),
+	T(a_record_that_is_not_understood_is_told),
 	T(a_module_that_the_node_loaded_is_left),
 	T(parameters_are_of_modprobe_d_then_ours_then_the_policy),
 	T(hold_is_only_where_cni_rdma_ends_regions),
@@ -495,6 +736,7 @@ static const struct CMUnitTest tests[] = {
 	T(looking_changes_nothing_and_says_what_is_missing),
 	T(every_failing_open_leaves_a_node_that_can_go_on),
 	T(every_failing_allocation_leaves_a_node_that_can_go_on),
+	T(a_driver_of_the_node_is_as_before_whatever_fails),
 };
 
 UNIT_MAIN(tests)

@@ -293,6 +293,7 @@ static void uninstalling_waits_in_the_same_way(void **state)
 {
 	struct node *node = *state;
 
+	fakefs_put(node->fs, LOADER_RECORDS "/loaded", "b007\ngaudi_p2p\n");
 	grant("0000:05:00.0", "default/user");
 	node_uninstalls(node, REPORT_IN_USE,
 			"gaudi_p2p is unloaded when no Gaudi is in use; 1 of 2 is: 0000:05:00.0 is with pod "
@@ -304,6 +305,26 @@ static void uninstalling_waits_in_the_same_way(void **state)
 	node_uninstalls(node, REPORT_DONE, "no longer");
 	assert_string_equal(node_world.said, "unload gaudi_p2p; ");
 	assert_false(node_exists(node, "sys/module/gaudi_p2p"));
+}
+
+static void pods_keep_the_policy_that_they_began_with(void **state)
+{
+	struct node *node = *state;
+
+	node_load(node, "1\n", "SRC1\n");
+	node_installs(node, REPORT_DONE, "by the node");
+	grant("0000:05:00.0", "default/user");
+	node_uninstalls(node, REPORT_IN_USE,
+			"gaudi_p2p gets the policy back that it had when no Gaudi is in use; 1 of 2 is: "
+			"0000:05:00.0 is with pod default/user");
+	assert_string_equal(fakefs_get(node->fs, NODE_POLICY), "hold");
+	grant("", "");
+	node_uninstalls(node, REPORT_IN_USE, "within some seconds");
+	settle();
+	node_uninstalls(node, REPORT_DONE, "stays on this node");
+	assert_string_equal(fakefs_get(node->fs, NODE_POLICY), "refuse");
+	assert_int_equal(node->loader.n_held, 0);
+	assert_string_equal(node_world.said, "");
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, node_teardown)
@@ -327,6 +348,7 @@ static const struct CMUnitTest tests[] = {
 	T(the_old_driver_stays_until_what_the_new_one_needs_is_there),
 	T(a_new_driver_that_is_refused_is_tried_again),
 	T(uninstalling_waits_in_the_same_way),
+	T(pods_keep_the_policy_that_they_began_with),
 };
 
 UNIT_MAIN(tests)
