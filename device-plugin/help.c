@@ -69,6 +69,13 @@ static const char help_text[] =
 	"Running\n"
 	"  --once[=FORMAT]       print devices, health and pairing, and exit; changes nothing.\n"
 	"                        As a table (default), or as json\n"
+	"  --uninstall[=HOW]     take away what was left on this node: links, CDI specs, the pairing\n"
+	"                        file, dead sockets, folders of ours that are then empty. Refused while\n"
+	"                        a plugin still runs, or pods have devices; needs the same options as it\n"
+	"                        now       once (default)\n"
+	"                        stay      again and again until it is done, and then watch that it\n"
+	"                                  stays so, until SIGTERM (for a DaemonSet)\n"
+	"                        look      only look: exit status 0 when nothing is left\n"
 	"  --rescan=MS           look at sysfs this often even without events (5000)\n"
 	"  --log-level=LEVEL     error, warning, info (default), debug\n"
 	"  --log-format=FORMAT   text (default), json\n"
@@ -76,7 +83,8 @@ static const char help_text[] =
 	"      --version         the version\n"
 	"\n"
 	"Exit status: 0 done, or ended by SIGTERM or SIGINT; 1 something failed, the last\n"
-	"log line says what; 2 an option is wrong.\n";
+	"log line says what; 2 an option is wrong. With --uninstall also 4 the kubelet does not\n"
+	"answer; 5 (look) something is left; 6 a plugin runs, or pods have devices.\n";
 
 void options_help(FILE *out)
 {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/fileio.h"
+#include "node/nodefile.h"
 #include "nodes.h"
 
 #define BY_ID "gaudi/by-id"
@@ -142,22 +143,76 @@ static int device_set(int by_id, const char *id, const struct node *nodes, size_
 	return r;
 }
 
-/* Removes the folder of a device and the links in it; anything else in it stays, and so does the folder. */
-static int device_remove(int by_id, const char *id)
+static bool is_link(int dir, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode);
+}
+
+static int folder_clear(int parent, const char *name, bool look)
+{
+	return look ? nodefile_is_empty_folder(parent, name) : nodefile_remove_folder(parent, name);
+}
+
+/* The folder of a device and the links in it, as links_clear() has it. */
+static int device_clear(int by_id, const char *id, bool look)
 {
 	_cleanup_close_ int dir = openat(by_id, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 	if (dir < 0)
 		return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : negative_errno();
 	for (size_t i = 0; i <= ARRAY_SIZE(link_names); i++) {
-		int r = remove_entry(dir, i < ARRAY_SIZE(link_names) ? link_names[i] : TEMPORARY);
+		const char *name = i < ARRAY_SIZE(link_names) ? link_names[i] : TEMPORARY;
+		int r = 0;
 
+		if (!is_link(dir, name))
+			continue;
+		if (look)
+			return 1;
+		r = remove_entry(dir, name);
 		if (r < 0)
 			return r;
 	}
-	if (unlinkat(by_id, id, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != ENOTEMPTY)
-		return negative_errno();
-	return 0;
+	return folder_clear(by_id, id, look);
+}
+
+static int by_id_clear(int by_id, bool look)
+{
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *entry;
+	int result = fileio_opendir(by_id, ".", &dir), r;
+
+	while (result >= 0 && (entry = readdir(dir))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		r = device_clear(by_id, entry->d_name, look);
+		if (r != 0 && look)
+			return r;
+		if (result == 0)
+			result = r;
+	}
+	return result;
+}
+
+int links_clear(const char *dev_dir, bool look)
+{
+	static const char *const folders[] = { "gaudi/by-id", "gaudi" };
+	_cleanup_close_ int dev = open(dev_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_close_ int gaudi = -EBADF, by_id = -EBADF;
+	int result = 0;
+
+	if (dev >= 0)
+		gaudi = openat(dev, "gaudi", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (gaudi >= 0)
+		by_id = openat(gaudi, "by-id", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (gaudi < 0 || by_id < 0)
+		result = errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? 0 : negative_errno();
+	if (by_id >= 0)
+		result = by_id_clear(by_id, look);
+	for (size_t i = 0; gaudi >= 0 && result == 0 && i < ARRAY_SIZE(folders); i++)
+		result = folder_clear(dev, folders[i], look);
+	return result;
 }
 
 static bool is_linked(const struct core *core, const char *id)
@@ -180,7 +235,7 @@ static int prune(int by_id, const struct core *core)
 	while (errno = 0, (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.' || is_linked(core, entry->d_name))
 			continue;
-		r = device_remove(by_id, entry->d_name);
+		r = device_clear(by_id, entry->d_name, false);
 		if (result == 0)
 			result = r;
 	}

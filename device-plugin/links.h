@@ -47,6 +47,12 @@ void links_done(struct links *links);
  */
 int links_update(struct links *links, const struct core *core);
 
+/*
+ * Removes every link of ours below dev_dir, and the folders when nothing is left in them; other files stay, and so does
+ * what is a link in a folder's place. 0 or -errno, after all that could be done. With look it removes nothing: 1 when there is something.
+ */
+int links_clear(const char *dev_dir, bool look);
+
 /* The host's path of a link: "/dev/gaudi/by-id/ID/accel"; path has LINKS_PATH_MAX bytes. */
 void links_path(char *path, const char *id, const char *link);
 

@@ -23,6 +23,8 @@ static const char *const level_words[] = { "error", "warning", "info", "debug", 
 static const char *const format_words[] = { "text", "json", NULL };
 /* In the order of enum options_once, behind ONCE_NO. */
 static const char *const once_words[] = { "table", "json", NULL };
+/* In the order of enum options_uninstall, behind UNINSTALL_NO. */
+static const char *const uninstall_words[] = { "now", "stay", "look", NULL };
 
 #define FIELD(field) .offset = offsetof(struct options, field)
 #define ALL .places = PLACE_ALL
@@ -49,6 +51,7 @@ const struct option_def options_table[] = {
 	{ "sysroot", OPTION_PATH, BOTH, FIELD(sysroot) },
 	{ "config", OPTION_PATH, BOTH, FIELD(config) },
 	{ "once", OPTION_ONCE, HERE, FIELD(once), .words = once_words },
+	{ "uninstall", OPTION_ONCE, HERE, FIELD(uninstall), .words = uninstall_words },
 	{ "help", OPTION_FLAG, HERE, FIELD(help) },
 	{ "version", OPTION_FLAG, HERE, FIELD(version) },
 };
@@ -388,6 +391,9 @@ static size_t describe(const struct options *options, const struct option_def *d
 		return (size_t)snprintf(text, size, "%s=%s", def->name, options->pairing);
 	case OPTION_WORD:
 		return (size_t)snprintf(text, size, "%s=%s", def->name, def->words[*(const unsigned *)field]);
+	case OPTION_ONCE:
+		return (size_t)snprintf(text, size, "%s=%s", def->name,
+					def->words[*(const unsigned *)field - 1]);
 	case OPTION_NUMBER:
 		return (size_t)snprintf(text, size, "%s=%u", def->name, *(const unsigned *)field);
 	case OPTION_PATTERNS:
@@ -395,7 +401,7 @@ static size_t describe(const struct options *options, const struct option_def *d
 			len += (size_t)snprintf(text + len, size - len, "%s%s=%s", i ? " " : "", def->name,
 						options->exclude[i]);
 		return len;
-	default: /* those after which nothing runs that could be described */
+	default: /* flags, after which nothing runs that could be described */
 		return 0;
 	}
 }
@@ -490,5 +496,7 @@ int options_parse(int argc, char **argv, struct options *options, char *why, siz
 		return r;
 	if (strcmp(options->resource_gaudi, options->resource_nic) == 0)
 		return options_wrong(&parser, "--resource and --rdma-resource are the same");
+	if (options->once && options->uninstall)
+		return options_wrong(&parser, "--once and --uninstall: say one of them");
 	return 0;
 }

@@ -41,6 +41,13 @@ enum options_once {
 	ONCE_JSON,
 };
 
+enum options_uninstall {
+	UNINSTALL_NO,
+	UNINSTALL_NOW,
+	UNINSTALL_STAY,
+	UNINSTALL_LOOK,
+};
+
 /* Not to be copied: exclude points into it. */
 struct options {
 	char sysroot[OPTIONS_PATH_MAX];
@@ -65,6 +72,7 @@ struct options {
 	enum log_level log_level;
 	enum log_format log_format;
 	enum options_once once;
+	enum options_uninstall uninstall;
 	bool help;
 	bool version;
 	uint64_t given; /* bit i: somebody chose options_table[i] */

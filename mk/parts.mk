@@ -48,7 +48,7 @@ USES_p2p := lines base
 LIBS_p2p := -libverbs
 
 DIR_device-plugin := device-plugin
-USES_device-plugin := kubelet grpc sysfs json base
+USES_device-plugin := kubelet grpc sysfs json node base
 LIBS_device-plugin :=
 
 DIR_cni-rdma := cni-rdma

@@ -144,6 +144,42 @@ static void what_cannot_work_ends_it_with_1_and_the_remedy(void **state)
 	assert_non_null(strstr(said(f, "err"), "upgrade this one"));
 }
 
+static void what_is_left_is_told_by_the_exit_status(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(RUN(f, f->sysroot, "--uninstall=look"), 0);
+	assert_string_equal(said(f, "err"), "");
+	fakefs_put(f->fs, "var/lib/gaudi-p2p/pairs.json", "{}");
+	assert_int_equal(RUN(f, f->sysroot, "--uninstall=look"), 5);
+	assert_non_null(strstr(said(f, "err"), "/var/lib/gaudi-p2p/pairs.json is still there\n"));
+	assert_int_equal(RUN(f, f->sysroot, "--uninstall"), 4);
+	assert_non_null(strstr(said(f, "err"), "--pod-resources=none"));
+	assert_int_equal(RUN(f, f->sysroot, "--uninstall", "--pod-resources=none"), 0);
+	assert_non_null(strstr(said(f, "err"), "uninstall=now\n"));
+	assert_non_null(strstr(said(f, "err"), "removed "));
+	assert_int_equal(RUN(f, f->sysroot, "--uninstall=look"), 0);
+	assert_int_equal(RUN(f, "--once", "--uninstall"), 2);
+	assert_non_null(strstr(said(f, "err"), "--once and --uninstall: say one of them"));
+}
+
+static void it_stays_until_a_signal_and_takes_what_comes(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, (const char *const[]){ f->sysroot, "--uninstall=stay", "--pod-resources=none", "--rescan=50",
+					NULL });
+	for (unsigned i = 0; i < LIMIT_S * 100 && !strstr(said(f, "err"), "nothing of the device plugin");
+	     i++)
+		(void)usleep(10000);
+	fakefs_put(f->fs, "var/lib/gaudi-p2p/pairs.json", "{}");
+	for (unsigned i = 0; i < LIMIT_S * 100 && !strstr(said(f, "err"), "removed "); i++)
+		(void)usleep(10000);
+	assert_int_equal(kill(f->child, SIGTERM), 0);
+	assert_int_equal(finish(f), 0);
+	assert_int_equal(RUN(f, f->sysroot, "--uninstall=look"), 0);
+}
+
 static void a_signal_ends_it_with_0(void **state)
 {
 	struct fixture *f = *state;
@@ -166,6 +202,8 @@ static const struct CMUnitTest tests[] = {
 	test(a_wrong_option_ends_it_with_2_and_one_line),
 	test(once_prints_and_logs_nothing),
 	test(what_cannot_work_ends_it_with_1_and_the_remedy),
+	test(what_is_left_is_told_by_the_exit_status),
+	test(it_stays_until_a_signal_and_takes_what_comes),
 	test(a_signal_ends_it_with_0),
 };
 

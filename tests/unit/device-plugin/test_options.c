@@ -75,6 +75,7 @@ static void wrong_ones_are_named(void **state)
 		{ "--pairing", "--pairing needs a value" },
 		{ "--nothing", "--nothing" },
 		{ "--once=yes", "--once" },
+		{ "--uninstall=lok", "did you mean look?" },
 		{ "-x", "-x" },
 		{ "word", "word" },
 		{ "--rescan=10", "--rescan" },
