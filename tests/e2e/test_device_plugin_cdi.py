@@ -17,7 +17,10 @@ PODS = ('cdi-looks', 'cdi-works')
 def setup(node):
     node.delete_pod(plain.PLUGIN)  # the demo leaves it
     manifest = shipped(DEVICE_PLUGIN, PLUGIN)
-    manifest['spec']['containers'][0]['args'].append('--inject=cdi')
+    main, = manifest['spec']['containers']
+    main['args'].append('--inject=cdi')
+    main['volumeMounts'].append({'name': 'cdi', 'mountPath': '/var/run/cdi'})  # as the file says
+    manifest['spec']['volumes'].append({'name': 'cdi', 'hostPath': {'path': '/var/run/cdi', 'type': 'DirectoryOrCreate'}})
     node.apply_pod(manifest)
     node.wait_pod(PLUGIN, 'Running')
     node.wait_allocatable(CARDS)
