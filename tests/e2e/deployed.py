@@ -43,13 +43,14 @@ def wait_ready(cluster, timeout=600):
         cluster.wait(lambda: cluster.is_ready(name, NAMESPACE), timeout, 'DaemonSet %s on all nodes' % name)
 
 
-def with_multus(cluster):
-    """A kustomization of an administrator's own, as deploy/components/multus says; its folder."""
-    folder = os.path.join(cluster.results, 'with-multus')
+def with_components(cluster, *names):
+    """A kustomization of an administrator's own, as the components say; its folder."""
+    folder = os.path.join(cluster.results, 'with-' + '-'.join(names))
     os.makedirs(folder, exist_ok=True)
+    parts = [os.path.relpath(os.path.join(ROOT, 'deploy', part), folder)
+             for part in ('overlays/gaudi-p2p', *('components/' + name for name in names))]
     with open(folder + '/kustomization.yaml', 'w', encoding='utf-8') as f:
-        f.write('resources: [%s]\ncomponents: [%s]\n' % tuple(
-            os.path.relpath(os.path.join(ROOT, 'deploy', part), folder) for part in ('overlays/gaudi-p2p', 'components/multus')))
+        f.write('resources: [%s]\ncomponents: [%s]\n' % (parts[0], ', '.join(parts[1:])))
     return folder
 
 

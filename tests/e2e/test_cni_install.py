@@ -13,7 +13,7 @@ TOOLS = 'gaudi-p2p/tools:dev'
 STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
 LIST = '/etc/cni/net.d/10-gaudi.conflist'
 BINARY, MODPROBE = '/opt/cni/bin/cni-rdma', '/etc/modprobe.d/gaudi-p2p.conf'
-RECORDS = '/var/lib/cni/cni-rdma-install'
+RECORDS, ATTACHMENTS = '/var/lib/cni/cni-rdma-install', '/var/lib/cni/cni-rdma'
 kept = {}
 
 
@@ -80,6 +80,8 @@ def test_not_taken_from_under_pods(node):
     """Uninstalling is refused while a pod has a NIC, names it, and changes nothing"""
     rc, said = node.exec(INSTALLER, ['/cni-rdma-install', 'uninstall', '--root=/host'])
     assert rc == 6 and 'default/%s' % USER in said and 'nothing was taken away' in said, said
+    rc, said = node.exec(INSTALLER, ['/cni-rdma-install', 'absent', '--root=/host'])
+    assert rc == 5 and 'is still there' in said, said
     assert chained(node) == ['ptp', 'cni-rdma']
     assert node.read(BINARY) == kept[BINARY]
 
@@ -102,7 +104,9 @@ def test_uninstalls(node):
     assert node.run('ls %s %s 2>/dev/null' % (BINARY, MODPROBE))[1] == ''
     rc, said = node.exec(name, ['/cni-rdma-install', 'status', '--root=/host'])
     assert rc == 5 and BINARY in said, said
+    rc, said = node.exec(name, ['/cni-rdma-install', 'absent', '--root=/host'])
+    assert rc == 0, said
     node.delete_pod(name)
-    assert node.run('ls -d ' + RECORDS)[0] != 0, 'the records stayed'
+    assert node.run('ls -d %s %s 2>/dev/null' % (RECORDS, ATTACHMENTS))[1] == '', 'a folder stayed'
     node.apply_pod(pod('plain-user', TOOLS, STAY))
     node.wait_pod('plain-user', 'Running')

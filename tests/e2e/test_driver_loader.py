@@ -152,7 +152,10 @@ def test_uninstalls(node):
     assert node.run('ls -d %s %s %s %s /dev/accel/accel0 2>/dev/null' % (SYS, RULES, BOOT, RECORDS))[1] == ''
     rc, said = node.exec(name, ['/gaudi-driver-loader', 'status', '--root=/host'])
     assert rc == 5 and 'is missing' in said, said
+    rc, said = node.exec(name, ['/gaudi-driver-loader', 'absent', '--root=/host'])
+    assert rc == 0, said
     node.delete_pod(name)
+    assert node.run('ls /var/lib/dkms')[0] != 0 and node.run('ls /var/lib/gaudi-p2p')[1].split() == ['pairs.json']
 
 
 def test_installs_again(node):

@@ -4,11 +4,13 @@
 import json
 import os
 
-from deployed import NAMESPACE, NETWORKS, with_multus
+from deployed import NAMESPACE, NETWORKS, with_components
 from node import ROOT, manifests
 
 FIXTURE = 'control-plane'
 OVERLAYS = {name: os.path.join(ROOT, 'deploy/overlays', name) for name in ('gaudi-p2p', 'habanalabs')}
+REMOVE = os.path.join(ROOT, 'deploy/remove')
+FOLDERS = [*OVERLAYS.values(), REMOVE]
 PART = 'app.kubernetes.io/part-of=gaudi-p2p'
 KINDS = ('namespace,serviceaccount,daemonset,validatingadmissionpolicy,validatingadmissionpolicybinding,role,rolebinding,'
          'clusterrole,clusterrolebinding')
@@ -17,6 +19,7 @@ NEEDS = {
     'cni-rdma': {'hostNetwork', 'capability NET_ADMIN'},
     'gaudi-driver-loader': {'hostNetwork', 'privileged'},
 }
+NEEDS_REMOVING = {**NEEDS, 'cni-rdma': {'hostNetwork'}}
 
 
 def output_of(cluster, folder):
@@ -38,9 +41,9 @@ def teardown(cluster):
 
 
 def test_every_manifest_passes_a_dry_run(cluster):
-    """The API server takes both overlays word for word, unknown fields and doubtful values refused, without a warning"""
+    """The API server takes both overlays and remove word for word, unknown fields and doubtful values refused, without a warning"""
     cluster.plane.kubectl('create', 'namespace', NAMESPACE)  # a dry run makes none for the rest
-    for folder in OVERLAYS.values():
+    for folder in FOLDERS:
         out = cluster.plane.kubectl('apply', '--server-side', '--force-conflicts', '--dry-run=server', '--validate=strict',
                                     '-k', folder)
         assert 'Warning' not in out and 'daemonset.apps/gaudi-device-plugin' in out, out
@@ -59,7 +62,7 @@ def test_the_api_server_refuses_what_is_wrong_in_a_manifest(cluster):
 
 def test_diff_is_empty_after_apply(cluster):
     """After kubectl apply, diff says nothing and apply "unchanged": the API server adds and changes nothing; so too when changed over"""
-    for folder in (OVERLAYS['gaudi-p2p'], OVERLAYS['habanalabs'], OVERLAYS['gaudi-p2p']):
+    for folder in (OVERLAYS['gaudi-p2p'], OVERLAYS['habanalabs'], REMOVE, OVERLAYS['gaudi-p2p'], REMOVE, OVERLAYS['gaudi-p2p']):
         cluster.plane.kubectl('apply', '-k', folder)
         rc, out = cluster.plane.run('diff', '-k', folder)
         assert rc == 0 and not out, out
@@ -96,16 +99,46 @@ def rights(pod):
     return found
 
 
+def daemonsets_of(cluster, folder):
+    return {o['metadata']['name']: o for o in output_of(cluster, folder) if o['kind'] == 'DaemonSet'}
+
+
 def test_no_container_has_a_right_that_it_does_not_need(cluster):
     """Only the loader of the driver is privileged; every other has no capability but those named, and all are bounded"""
-    for folder in OVERLAYS.values():
-        daemonsets = [o for o in output_of(cluster, folder) if o['kind'] == 'DaemonSet']
+    for folder in FOLDERS:
+        daemonsets = daemonsets_of(cluster, folder)
         assert len(daemonsets) >= 2, daemonsets
-        for daemonset in daemonsets:
-            pod, name = daemonset['spec']['template']['spec'], daemonset['metadata']['name']
-            assert rights(pod) == NEEDS.get(name, set()), '%s: %s' % (name, rights(pod))
+        for name, daemonset in daemonsets.items():
+            pod = daemonset['spec']['template']['spec']
+            needs = NEEDS_REMOVING if folder == REMOVE else NEEDS
+            assert rights(pod) == needs.get(name, set()), '%s: %s' % (name, rights(pod))
             assert daemonset['metadata']['namespace'] == NAMESPACE
             assert pod['serviceAccountName'] == name and pod['automountServiceAccountToken'] is False
+
+
+def test_removing_is_the_overlay_turned_round(cluster):
+    """deploy/remove has the same objects, so that none is left or doubled; its pods uninstall, all nodes at once, ready when it is done"""
+    install, remove = daemonsets_of(cluster, OVERLAYS['gaudi-p2p']), daemonsets_of(cluster, REMOVE)
+    assert set(install) == set(remove) and set(install) > set(daemonsets_of(cluster, OVERLAYS['habanalabs']))
+    others = [[o for o in output_of(cluster, folder) if o['kind'] != 'DaemonSet'] for folder in (OVERLAYS['gaudi-p2p'], REMOVE)]
+    assert others[0] == others[1]
+    for name, daemonset in remove.items():
+        before, after = (d['spec']['template']['spec']['containers'][0] for d in (install[name], daemonset))
+        assert after['image'] == before['image'] and after['resources'] == before['resources']
+        assert daemonset['spec']['updateStrategy']['rollingUpdate']['maxUnavailable'] == '100%'
+        probe = after['readinessProbe']['exec']['command']
+        if name == 'gaudi-device-plugin':
+            more = after['args'][len(before['args']):]
+            assert after['args'][:len(before['args'])] == before['args'] and '--uninstall=stay' in more, after
+            # It looks at what the program looks at.
+            assert probe == ['/' + name] + [a.replace('=stay', '=look') for a in more], probe
+        else:
+            assert before['args'][0] == 'install' and after['args'] == ['uninstall'] + before['args'][1:], after
+            assert probe[1] == 'absent' and '--root=/host' in probe, probe
+    # A mount point cannot be removed: no folder that shall go is one.
+    gone = ('/var/lib/gaudi-p2p', '/dev/gaudi', '/var/lib/cni/cni-rdma')
+    mounted = {v['hostPath']['path'] for d in remove.values() for v in d['spec']['template']['spec']['volumes']}
+    assert not mounted & set(gone), mounted
 
 
 def may(cluster, account, namespace):
@@ -163,7 +196,7 @@ def test_pods_go_to_nodes_with_gaudis(cluster):
 
 def test_the_multus_component_is_for_clusters_with_multus(cluster):
     """Without the CRD it is refused by that name and nothing else misses it; with it, its network is cni-rdma's own entry"""
-    folder = with_multus(cluster)
+    folder = with_components(cluster, 'multus')
     rc, out = cluster.plane.run('apply', '-k', folder, '--dry-run=server')
     assert rc and 'no matches for kind "NetworkAttachmentDefinition"' in out, out
     cluster.plane.apply(NETWORKS)
@@ -178,14 +211,22 @@ def test_the_multus_component_is_for_clusters_with_multus(cluster):
     assert 'readinessProbe' not in spec['cni-rdma']['containers'][0]
     assert '--nonrevocable=hold' in spec['gaudi-driver-loader']['containers'][0]['args']
     assert all('affinity' in pod for pod in spec.values())
+    # The other way round with the component "remove" behind it: its readiness counts, and options stay.
+    removing = daemonsets_of(cluster, with_components(cluster, 'multus', 'remove'))
+    for name, verb in (('cni-rdma', 'uninstall'), ('gaudi-driver-loader', 'uninstall')):
+        main, = removing[name]['spec']['template']['spec']['containers']
+        assert main['args'][0] == verb and 'absent' in main['readinessProbe']['exec']['command'], main
+    assert '--nonrevocable=hold' in main['args'], main
     cluster.plane.kubectl('delete', 'crd', NETWORKS['metadata']['name'])
     cluster.plane.kubectl('apply', '-k', OVERLAYS['gaudi-p2p'])
     assert cluster.plane.run('diff', '-k', OVERLAYS['gaudi-p2p'])[0] == 0
 
 
 def test_delete_leaves_nothing(cluster):
-    """kubectl delete -k takes away every object that apply made"""
-    assert 'namespace/' + NAMESPACE in left(cluster)
-    cluster.plane.kubectl('delete', '-k', OVERLAYS['gaudi-p2p'])
-    assert not left(cluster), left(cluster)
-    assert not cluster.plane.get('namespace', NAMESPACE)
+    """kubectl delete -k takes away every object that apply made, of an overlay and in its place"""
+    for folder in (REMOVE, OVERLAYS['gaudi-p2p']):
+        cluster.plane.kubectl('apply', '-k', folder)
+        assert 'namespace/' + NAMESPACE in left(cluster)
+        cluster.plane.kubectl('delete', '-k', folder)
+        assert not left(cluster), left(cluster)
+        assert not cluster.plane.get('namespace', NAMESPACE)

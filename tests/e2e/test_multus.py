@@ -52,7 +52,7 @@ def setup(cluster):
         roleRef={'apiGroup': 'rbac.authorization.k8s.io', 'kind': 'ClusterRole', 'name': 'multus'}))
     cluster.plane.kubectl('wait', '--for=condition=Established', 'crd/' + deployed.NETWORKS['metadata']['name'])
     cluster.each(lambda node: put_multus(cluster, node))
-    deployed.deploy(cluster, deployed.with_multus(cluster))
+    deployed.deploy(cluster, deployed.with_components(cluster, 'multus'))
     for number, node in cluster.node.items():
         before[number] = nics_on(node)
 
