@@ -8,6 +8,7 @@
 import os
 import re
 
+import snapshot
 from demo import SOCKETS, Server
 from guest import GuestError, file_is_zero
 from node import CARDS, ROOT, pod
@@ -54,8 +55,25 @@ def with_components(cluster, *names):
     return folder
 
 
+def remember(cluster):
+    """How each node is before anything of ours comes: cluster.before, {name: snapshot}. Once, whoever is first."""
+    if hasattr(cluster, 'before'):
+        return
+    names = ['plain-%d' % number for number in cluster.node]
+    for name, number in zip(names, cluster.node):
+        # The first pod of a node brings its bridge, and folders that the pod network keeps.
+        manifest = pod(name, 'gaudi-p2p/tools:dev', ['busybox', 'sleep', '3600'])
+        manifest['spec']['nodeName'] = cluster.node[number].node_name
+        cluster.plane.apply(manifest)
+    for name in names:
+        cluster.wait_pod(name, 'Running')
+    cluster.plane.kubectl('delete', 'pod', '--grace-period=1', *names, timeout=300)
+    cluster.before = {node.node_name: found for node, found in zip(cluster.node.values(), cluster.each(snapshot.take))}
+
+
 def deploy(cluster, folder=OVERLAY):
     """Returns when both nodes offer all their Gaudis."""
+    remember(cluster)
     cluster.plane.kubectl('label', 'nodes', '--all', '--overwrite', 'habana.ai/gaudi.present=true')
     cluster.plane.kubectl('apply', '-k', folder)
     wait_ready(cluster)
