@@ -116,7 +116,7 @@ model: host ## The lease protocol as a model, its properties, and its mutants (T
 vm: host ## Driver tests in a small guest with an IOMMU and a real DMA peer (T=name; DEBUG=1: KASAN, lockdep, kmemleak; LONG=1: the long ones whole)
 	$(Q)$(LAB) vm $(if $(DEBUG),--debug) $(T)
 
-e2e: host ## Tests with the real kubelet: an emulated node, the manifests on a real API server; LONG=1: a cluster of two (T=name)
+e2e: host ## Tests with the real kubelet: an emulated node, the manifests on a real API server, a cluster of two nodes; LONG=1: all of it (T=name)
 	$(Q)$(LAB) e2e $(T)
 
 demo: host ## The main job on an emulated node: two pods, two Gaudis, one RDMA write. NODES=2: a training on a cluster of two. Writes build/results/demo.html

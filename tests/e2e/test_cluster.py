@@ -4,7 +4,6 @@
 from node import pod
 
 FIXTURE = 'cluster'
-ONLY_LONG = True
 SERVICE = {'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': 'web', 'namespace': 'default'},
            'spec': {'selector': {'app': 'web'}, 'ports': [{'port': 80, 'targetPort': 8080}]}}
 

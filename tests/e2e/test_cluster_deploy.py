@@ -4,7 +4,6 @@
 import deployed
 
 FIXTURE = 'cluster'
-ONLY_LONG = True
 TOGETHER = True
 
 

@@ -8,7 +8,6 @@ from node import CARDS
 from training import EVERY, PACE, STEPS, Training, begin, compare, digest, losses, of_one_process
 
 FIXTURE = 'cluster'
-ONLY_LONG = True
 TOGETHER = True  # the second compares with what the first found
 whole = {}  # what the first test found: {'losses', 'digest'}
 
