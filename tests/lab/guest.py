@@ -166,7 +166,7 @@ class Qmp:
         line, self._buffer = self._buffer.split(b'\n', 1)
         return json.loads(line)
 
-    def command(self, name, timeout=30, **arguments):
+    def command(self, name, /, timeout=30, **arguments):
         message = {'execute': name}
         if arguments:
             message['arguments'] = {k.replace('_', '-'): v for k, v in arguments.items()}
@@ -325,7 +325,7 @@ class Guest:
         shutil.rmtree(self.run_dir, ignore_errors=True)
 
     # --- while it runs ---------------------------------------------------
-    def qmp(self, command, **arguments):
+    def qmp(self, command, /, **arguments):
         return self._qmp.command(command, **arguments)
 
     def wait_event(self, name, timeout=30, **data):
