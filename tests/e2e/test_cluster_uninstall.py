@@ -52,10 +52,10 @@ def test_removal_waits_for_pods_and_names_them(cluster):
              'cni-rdma': r'NICs are with 1 pod \(default/%s\); nothing was taken away',
              'gaudi-driver-loader': r'gaudi_p2p is unloaded when no Gaudi is in use; 1 of \d is: \S+ is with pod default/%s'}
     for name, words in waits.items():
-        cluster.wait(lambda n=name, w=words % USER: re.search(w, logs(cluster, n)), 120, 'that %s names the pod' % name)
+        cluster.wait(lambda n=name, w=words % USER: re.search(w, logs(cluster, n)), 300, 'that %s names the pod' % name)
     # The other node is done meanwhile.
     cluster.wait(lambda: all((cluster.plane.get('daemonset', name, '-n', deployed.NAMESPACE)['status'].get('numberReady')) == 1
-                             for name in deployed.DAEMONSETS), 120, 'the node without a pod that has a Gaudi')
+                             for name in deployed.DAEMONSETS), 300, 'the node without a pod that has a Gaudi')
     taken = [line for line in snapshot.difference(before, snapshot.take(cluster.node[1]))
              if '/device-plugins/gaudi-p2p-' not in line]  # the plugin's own socket, which went with it
     assert not taken, '\n'.join(taken)
