@@ -108,7 +108,7 @@ def loader_on(cluster, number):
 
 
 def test_driver_is_upgraded_when_its_leases_are_free(cluster):
-    """A new driver waits for the pod with a Gaudi, whom describe names, and is loaded when it is gone; the other node need not wait"""
+    """A new driver waits for the pod with a Gaudi, as describe and its log say, and is loaded when it is gone"""
     deployed.clear(cluster)
     module, old, new = next_driver(cluster.node[1].sh('uname -r').strip())
     make_loader_image(cluster, module)
@@ -118,9 +118,12 @@ def test_driver_is_upgraded_when_its_leases_are_free(cluster):
                           'main=gaudi-p2p/driver-loader:next')
 
     def waits():
-        said = cluster.plane.run('-n', deployed.NAMESPACE, 'describe', 'pod', loader_on(cluster, 2))[1]
-        return 'driver-loader:next' in said and re.search(r'Readiness probe failed: .*is with pod default/keeps', said)
-    cluster.wait(waits, 300, 'that describe of the loader on node 2 names the pod')
+        loader = '-n', deployed.NAMESPACE, loader_on(cluster, 2)
+        return (re.search(r'Readiness probe failed: .* is loaded, and is to be %s' % re.escape(new),
+                          cluster.plane.run('describe', 'pod', *loader)[1]) and
+                re.search(r'when no Gaudi is in use; 1 of %d is: \S+ is with pod default/keeps' % CARDS,
+                          cluster.plane.run('logs', *loader)[1]))
+    cluster.wait(waits, 300, 'that describe of the loader on node 2 says what is to be, and its log who has a Gaudi')
     assert version(cluster.node[2]) == old
     assert deployed.capacity(cluster)['gaudi-node-2'] == CARDS - 1, 'the free Gaudi of node 2 is still given out'
     cluster.plane.kubectl('delete', 'pod', 'keeps', timeout=300)
