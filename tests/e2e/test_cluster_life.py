@@ -146,12 +146,13 @@ def test_gaudi_is_unplugged_under_a_pod(cluster):
     name, node = victim['metadata']['name'], deployed.node_of(cluster, victim)
     device, = node.devices_of(name)
     node.sh('echo 1 >/sys/bus/pci/devices/%s/remove' % device)
+    # Off the list after a minute, and unhealthy until then.
     cluster.wait(lambda: deployed.capacity(cluster)[node.node_name] == CARDS - 1, 60, 'one Gaudi less on ' + node.node_name)
     deployed.wait_described(cluster, 'node', node.node_name, r'Capacity:(?s:.*)habana.ai/gaudi: +%d\n(?s:.*)Allocatable:(?s:.*)'
                                                              r'habana.ai/gaudi: +%d\n' % (CARDS, CARDS - 1))
     deployed.wait_described(cluster, 'job', training.name, r'Pods Statuses:.*[1-9] Failed|FailedCreate|SuccessfulCreate')
     # One of the four finds no Gaudi, and the others wait for it.
-    waiting = cluster.wait(lambda: next((p for p in training.pods() if p['status']['phase'] == 'Pending'), None), 300,
+    waiting = cluster.wait(lambda: next((p for p in training.pods() if not p['spec'].get('nodeName')), None), 300,
                            'a pod that finds no Gaudi')['metadata']['name']
     deployed.wait_described(cluster, 'pod', waiting, r'FailedScheduling .*Insufficient habana.ai/gaudi')
     node.sh('echo 1 >/sys/bus/pci/rescan')
