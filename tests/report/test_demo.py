@@ -191,7 +191,7 @@ class Witness(unittest.TestCase):
 
         def pod(name, phase):
             return {'metadata': {'name': name}, 'spec': {'nodeName': 'n1'}, 'status': {'phase': phase}}
-        views = [None, [pod('a', 'Pending'), pod('b', 'Running')], GuestError('no answer'), [pod('a', 'Running'), pod('b', 'Succeeded')]]
+        views = [[], [pod('a', 'Pending'), pod('b', 'Running')], GuestError('no answer'), [pod('a', 'Running'), pod('b', 'Succeeded')]]
 
         def get(*_args):
             view = views.pop(0) if len(views) > 1 else views[0]
