@@ -5,12 +5,11 @@ import re
 
 import deployed
 from demo import SOCKETS, Scene, Server, end_witness, start_witness
-from node import CARDS, pod
+from node import CARDS, STAY, pod
 
 FIXTURE = 'cluster'
 ONLY_LONG = True
 TOOLS = 'gaudi-p2p/tools:dev'
-STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
 STRANGER = 'stranger'
 NAMESPACE = 'on-host-network'
 REVOCABLE = '/sys/module/rdma_rxe/parameters/revocable'

@@ -3,13 +3,12 @@
 
 import deployed
 from demo import NO_ANSWER, PAGE, REFUSED, Scene, assert_cannot_open, assert_foreign, assert_sees_only
-from node import CARDS, pod
+from node import CARDS, STAY, pod
 from training import Training, compare, digest, losses, of_one_process
 
 FIXTURE = 'cluster'
 ONLY_LONG = True
 TOOLS = 'gaudi-p2p/tools:dev'
-STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
 # What other runtimes and plugins listen to, and what our own hands out.
 WISHES = {'HABANA_VISIBLE_DEVICES': 'all', 'HABANA_VISIBLE_MODULES': '0,1', 'NVIDIA_VISIBLE_DEVICES': 'all',
           'GAUDI_P2P_PAIRS': '/dev/accel/accel0=/dev/infiniband/uverbs0'}

@@ -7,12 +7,12 @@ import shlex
 
 import deployed
 import snapshot
-from node import ROOT, pod
+from node import ROOT, STAY, pod
 
 FIXTURE = 'cluster'
 ONLY_LONG = True
 TOGETHER = True
-USER, HOLD = 'removal-user', ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
+USER = 'removal-user'
 # Of the whole removal: pods of a busy machine take their time to start and to end.
 TIMEOUT = 600
 
@@ -43,7 +43,7 @@ def logs(cluster, name):
 
 def test_removal_waits_for_pods_and_names_them(cluster):
     """While a pod has a Gaudi and its NIC nothing is taken away on its node, each of the three says whose they are, and the pod lives"""
-    cluster.plane.apply(deployed.on_node(pod(USER, 'gaudi-p2p/tools:dev', HOLD, gaudis=1), 1))
+    cluster.plane.apply(deployed.on_node(pod(USER, 'gaudi-p2p/tools:dev', STAY, gaudis=1), 1))
     cluster.wait_pod(USER, 'Running')
     before = snapshot.take(cluster.node[1])
     for words in commands()[:2]:
@@ -78,7 +78,7 @@ def test_nodes_are_as_they_were(cluster):
 def test_installs_again(cluster):
     """Applied again, both nodes offer all their Gaudis, and a pod gets one with its NIC"""
     deployed.deploy(cluster)
-    cluster.plane.apply(deployed.on_node(pod(USER, 'gaudi-p2p/tools:dev', HOLD, gaudis=1), 2))
+    cluster.plane.apply(deployed.on_node(pod(USER, 'gaudi-p2p/tools:dev', STAY, gaudis=1), 2))
     cluster.wait_pod(USER, 'Running')
     rc, out = cluster.exec(USER, 'sh', '-c', 'ls /dev/accel/accel* /sys/class/infiniband')
     assert rc == 0 and '/dev/accel/accel' in out, out

@@ -4,13 +4,12 @@
 import json
 import os
 
-from node import CARDS, ROOT, pod
+from node import CARDS, ROOT, STAY, pod
 from shipped import PLUGIN, shipped, start_device_plugin
 
 TOGETHER = True
 INSTALLER, USER = 'cni-rdma', 'installed-user'
 TOOLS = 'gaudi-p2p/tools:dev'
-STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
 LIST = '/etc/cni/net.d/10-gaudi.conflist'
 BINARY, MODPROBE = '/opt/cni/bin/cni-rdma', '/etc/modprobe.d/gaudi-p2p.conf'
 RECORDS, ATTACHMENTS = '/var/lib/cni/cni-rdma-install', '/var/lib/cni/cni-rdma'

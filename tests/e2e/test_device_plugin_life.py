@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens to the device plugin and its pods: restarts, a pulled card, a draining one, the topology manager."""
 
-from node import CARDS, pod
+from node import CARDS, STAY, pod
 from shipped import PLUGIN, start_device_plugin
 
 TOOLS, COPY = 'gaudi-p2p/tools:dev', 'gaudi-p2p/p2p-copy:dev'
-STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
 SOCKETS = '/run/gaudi-p2p-demo'
 HOLDER = 'gaudi-p2p-holder'
 CONFIG = '/etc/kubernetes/kubelet.yaml'

@@ -4,7 +4,7 @@
 import os
 import re
 
-from node import CARDS, ROOT, pod
+from node import CARDS, HOLD_GAUDIS, ROOT, pod
 from shipped import PLUGIN, next_driver, shipped, start_device_plugin
 
 TOGETHER = True
@@ -12,9 +12,6 @@ TOGETHER = True
 ONLY_LONG = True
 LOADER, USER, SECOND = 'gaudi-driver-loader', 'loader-user', 'loader-second'
 TOOLS = 'gaudi-p2p/tools:dev'
-# Opens its Gaudi when it is told to, and keeps it open.
-HOLD = ['/bin/sh', '-c', 'trap "exit 0" TERM; for f in /dev/accel/accel[0-9]*; do exec 3<>$f; done; echo opened; '
-                         'while :; do /bin/busybox sleep 1; done']
 RULES, BOOT = '/etc/udev/rules.d/60-gaudi-p2p.rules', '/etc/modules-load.d/gaudi-p2p.conf'
 RECORDS = '/var/lib/gaudi-p2p/driver-loader'
 DKMS = '/var/lib/dkms/gaudi-p2p'
@@ -92,7 +89,7 @@ def test_driver_of_the_node_is_left(node):
 
 def test_upgrade_waits_for_pods(node):
     """dkms builds another version: it waits for the pod with a Gaudi, names it, and holds the free one meanwhile"""
-    node.apply_pod(pod(USER, TOOLS, HOLD, gaudis=1))
+    node.apply_pod(pod(USER, TOOLS, HOLD_GAUDIS, gaudis=1))
     node.wait_log(USER, 'opened')
     install_by_dkms(node)
     said = node.wait_log(LOADER, r'gaudi_p2p %s, built from \w+ is replaced by %s, built from \w+ when no Gaudi is in use; '
@@ -127,7 +124,7 @@ def test_replaced_when_pod_is_gone(node):
         node.wait_card(i, 'free')
     node.wait(lambda: node.sh('stat -c %G /dev/accel/accel0').strip() == 'render', 60, "the rule for the cards' group", 0.5)
     node.wait_allocatable(CARDS)
-    node.apply_pod(pod(SECOND, TOOLS, HOLD, gaudis=1))
+    node.apply_pod(pod(SECOND, TOOLS, HOLD_GAUDIS, gaudis=1))
     node.wait_log(SECOND, 'opened')
     node.delete_pod(SECOND)
     node.wait(lambda: ready(node, LOADER), 120, 'readiness of the loader', 1)
@@ -163,6 +160,6 @@ def test_installs_again(node):
     node.apply_pod(loader(LOADER))
     node.wait_log(LOADER, r'gaudi_p2p %s was loaded from this image; %d card\(s\)' % (re.escape(kept['old']), CARDS))
     node.wait_allocatable(CARDS)
-    node.apply_pod(pod(SECOND, TOOLS, HOLD, gaudis=1))
+    node.apply_pod(pod(SECOND, TOOLS, HOLD_GAUDIS, gaudis=1))
     node.wait_log(SECOND, 'opened')
     node.delete_pod(SECOND)

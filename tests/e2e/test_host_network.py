@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pod on the host network that asks for a Gaudi: no CNI call, so no NIC of its own, as deploy/README.md says."""
 
-from node import CARDS, pod
+from node import CARDS, STAY, pod
 from shipped import start_device_plugin
 
 HOST, USER = 'on-host-network', 'beside-host-network'
-STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
 STATE = '/var/lib/cni/cni-rdma'
 
 

@@ -41,6 +41,10 @@ CARDS = 2
 CARD_BYTES = 512 << 20
 MAC = '52:54:00:67:7%d:%s'  # number of the node, 0 without a cluster; of the NIC
 MANIFESTS = '/etc/kubernetes/manifests'
+# Commands of containers: one that does nothing until it is told to end, and one that has its Gaudis open until then.
+STAY = ['/bin/sh', '-c', 'trap "exit 0" TERM; while :; do /bin/busybox sleep 1; done']
+HOLD_GAUDIS = ['/bin/sh', '-c', 'trap "exit 0" TERM; for f in /dev/accel/accel[0-9]*; do exec 3<>$f; done; echo opened; '
+                                'while :; do /bin/busybox sleep 1; done']
 APPEND = ('quiet loglevel=4 mitigations=off apparmor=0 selinux=0 audit=0 nowatchdog no_timer_check tsc=reliable '
           'random.trust_cpu=on systemd.show_status=no')
 
