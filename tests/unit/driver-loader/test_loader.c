@@ -132,15 +132,21 @@ static void a_policy_of_another_boot_is_not_restored(void **state)
 	assert_false(node_exists(node, LOADER_FOLDER));
 }
 
+/* What dkms leaves below /lib/modules: version 2, which needs the host's drm. */
+static void put_dkms_module(struct node *node)
+{
+	fakefs_put(node->fs, NODE_LIB "modules.dep",
+		   "kernel/drm.ko:\nupdates/dkms/gaudi_p2p.ko: kernel/drm.ko\n");
+	fakefs_put(node->fs, NODE_LIB "kernel/drm.ko", "drm");
+	node_put_module(node->fs, NODE_LIB "updates/dkms/gaudi_p2p.ko", NODE_RELEASE, "2", "SRC2");
+}
+
 static void a_driver_that_boots_because_of_us_goes(void **state)
 {
 	struct node *node = *state;
 
 	fakefs_link(node->fs, DKMS_LINK, "2/" NODE_RELEASE "/x86_64");
-	fakefs_put(node->fs, NODE_LIB "modules.dep",
-		   "kernel/drm.ko:\nupdates/dkms/gaudi_p2p.ko: kernel/drm.ko\n");
-	fakefs_put(node->fs, NODE_LIB "kernel/drm.ko", "drm");
-	node_put_module(node->fs, NODE_LIB "updates/dkms/gaudi_p2p.ko", NODE_RELEASE, "2", "SRC2");
+	put_dkms_module(node);
 	node_installs(node, REPORT_DONE, "");
 	fakefs_put(node->fs, "proc/sys/kernel/random/boot_id", "b008\n");
 	node_world.said[0] = '\0';
@@ -355,10 +361,7 @@ static void what_dkms_built_comes_before_the_image_and_is_loaded_at_boot(void **
 
 	fakefs_link(node->fs, DKMS_LINK, "2/" NODE_RELEASE "/x86_64");
 	node_installs(node, REPORT_FAILED, "dkms says that gaudi-p2p 2 is installed");
-	fakefs_put(node->fs, NODE_LIB "modules.dep",
-		   "kernel/drm.ko:\nupdates/dkms/gaudi_p2p.ko: kernel/drm.ko\n");
-	fakefs_put(node->fs, NODE_LIB "kernel/drm.ko", "drm");
-	node_put_module(node->fs, NODE_LIB "updates/dkms/gaudi_p2p.ko", NODE_RELEASE, "2", "SRC2");
+	put_dkms_module(node);
 	node_installs(node, REPORT_DONE, "gaudi_p2p 2 was loaded, as dkms built it");
 	assert_string_equal(fakefs_get(node->fs, NODE_BOOT), "gaudi_p2p\n");
 	/* dkms is given up again: the image's takes its place, and boot has nothing to load. */
