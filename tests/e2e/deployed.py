@@ -62,9 +62,7 @@ def remember(cluster):
     names = ['plain-%d' % number for number in cluster.node]
     for name, number in zip(names, cluster.node):
         # The first pod of a node brings its bridge, and folders that the pod network keeps.
-        manifest = pod(name, 'gaudi-p2p/tools:dev', ['busybox', 'sleep', '3600'])
-        manifest['spec']['nodeName'] = cluster.node[number].node_name
-        cluster.plane.apply(manifest)
+        cluster.plane.apply(on_node(pod(name, 'gaudi-p2p/tools:dev', ['busybox', 'sleep', '3600']), number))
     for name in names:
         cluster.wait_pod(name, 'Running')
     cluster.plane.kubectl('delete', 'pod', '--grace-period=1', *names, timeout=300)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cluster by itself: what all its other tests stand on."""
 
+import deployed
 from node import pod
 
 FIXTURE = 'cluster'
@@ -8,19 +9,13 @@ SERVICE = {'apiVersion': 'v1', 'kind': 'Service', 'metadata': {'name': 'web', 'n
            'spec': {'selector': {'app': 'web'}, 'ports': [{'port': 80, 'targetPort': 8080}]}}
 
 
-def on_node(manifest, number, **labels):
-    manifest['spec']['nodeName'] = 'gaudi-node-%d' % number
-    manifest['metadata']['labels'] = labels
-    return manifest
-
-
 def test_a_pod_reaches_a_service_on_the_other_node_by_name(cluster):
     """Scheduler's work, pod network, Services and DNS: one pod asks another by the name of its Service."""
-    cluster.plane.apply(
-        SERVICE,
-        on_node(pod('web', 'gaudi-p2p/tools:dev', ['sh', '-c', 'echo from-the-other-node >/index.html && '
-                                                   'exec busybox httpd -f -p 8080 -h /']), 2, app='web'),
-        on_node(pod('asker', 'gaudi-p2p/tools:dev', ['busybox', 'sleep', '3600']), 1))
+    web = deployed.on_node(pod('web', 'gaudi-p2p/tools:dev', ['sh', '-c', 'echo from-the-other-node >/index.html && '
+                                                              'exec busybox httpd -f -p 8080 -h /']), 2)
+    web['metadata']['labels'] = {'app': 'web'}
+    asker = deployed.on_node(pod('asker', 'gaudi-p2p/tools:dev', ['busybox', 'sleep', '3600']), 1)
+    cluster.plane.apply(SERVICE, web, asker)
     cluster.wait_pod('web', 'Running')
     cluster.wait_pod('asker', 'Running')
 

@@ -5,7 +5,7 @@ import os
 import re
 
 from cluster import ClusterError
-from node import ROOT, manifests
+from node import ROOT, manifests, pod
 
 IMAGE = 'gaudi-p2p/ring-allreduce:dev'
 EXAMPLE = os.path.join(ROOT, 'deploy/examples/ring-allreduce.yaml')
@@ -74,14 +74,14 @@ class Training:
     def pods(self):
         """The Job's pods that were not replaced, by rank."""
         found = {}
-        for pod in self.cluster.plane.get('pods', '-l', 'app.kubernetes.io/name=' + self.name):
-            rank = int(pod['metadata']['labels']['batch.kubernetes.io/job-completion-index'])
-            if rank not in found or pod['metadata']['creationTimestamp'] >= found[rank]['metadata']['creationTimestamp']:
-                found[rank] = pod
+        for one in self.cluster.plane.get('pods', '-l', 'app.kubernetes.io/name=' + self.name):
+            rank = int(one['metadata']['labels']['batch.kubernetes.io/job-completion-index'])
+            if rank not in found or one['metadata']['creationTimestamp'] >= found[rank]['metadata']['creationTimestamp']:
+                found[rank] = one
         return [found[rank] for rank in sorted(found)]
 
     def names(self):
-        return [pod['metadata']['name'] for pod in self.pods()]
+        return [one['metadata']['name'] for one in self.pods()]
 
     def log(self, rank):
         return self.cluster.logs(self.names()[rank])
@@ -119,7 +119,6 @@ class Training:
 
 def of_one_process(cluster):
     """The losses of the same training by one process without any device, in a pod that asks for nothing."""
-    from node import pod
     cluster.plane.apply(pod('ring-one', IMAGE, args=OPTIONS + ['--world=1', '--device=none'], securityContext=SECURITY))
     cluster.wait_pod('ring-one', 'Succeeded')
     found = losses(cluster.logs('ring-one'))
