@@ -8,11 +8,11 @@
 #include "base/cleanup.h"
 #include "base/fileio.h"
 #include "base/log.h"
+#include "bootrecord.h"
 #include "moddep.h"
 #include "words.h"
 
 #define RECORD "loaded"
-#define RECORD_MAX 4096
 #define LINES_KEPT 3
 
 bool insert_is_loaded(const struct loader *loader, const char *module)
@@ -151,44 +151,10 @@ bool insert_file(const struct loader *loader, int dirfd, const char *path, const
 			  advice(loader, r), log);
 }
 
-int insert_read_boot(const struct loader *loader, char boot[static 64])
-{
-	ssize_t n = fileio_read_attr(loader->root, "proc/sys/kernel/random/boot_id", boot, 64);
-
-	return n < 0 ? (int)n : 0;
-}
-
-/* The record of this boot, or an empty one. */
-static int read_record(const struct loader *loader, int records, char **ret)
-{
-	_cleanup_free_ char *text = NULL;
-	char boot[64];
-	int r = insert_read_boot(loader, boot);
-
-	if (r < 0)
-		return r;
-	r = fileio_read(records, RECORD, RECORD_MAX, &text, NULL);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (r == -ENOENT || strncmp(text, boot, strlen(boot)) != 0 || text[strlen(boot)] != '\n') {
-		free(text);
-		text = NULL;
-		if (asprintf(&text, "%s\n", boot) < 0) {
-			text = NULL;
-			return -ENOMEM;
-		}
-	}
-	*ret = TAKE_PTR(text);
-	return 0;
-}
-
-/* The first line is the boot's. */
 static bool names(const char *record, const char *module)
 {
-	const char *at = record;
-
-	while ((at = strchr(at, '\n'))) {
-		size_t n = strcspn(++at, "\n");
+	for (const char *at = record; *at; at += strcspn(at, "\n"), at += *at == '\n') {
+		size_t n = strcspn(at, "\n");
 
 		if (n == strlen(module) && strncmp(at, module, n) == 0)
 			return true;
@@ -199,47 +165,44 @@ static bool names(const char *record, const char *module)
 int insert_record(const struct loader *loader, int records, const char *module)
 {
 	_cleanup_free_ char *text = NULL, *more = NULL;
-	int r = read_record(loader, records, &text);
+	int r = bootrecord_read(loader, records, RECORD, &text);
 
-	if (r < 0 || names(text, module))
+	if (r < 0 || names(text ?: "", module))
 		return r;
-	r = asprintf(&more, "%s%s\n", text, module);
-	if (r < 0) {
+	if (asprintf(&more, "%s%s\n", text ?: "", module) < 0) {
 		more = NULL;
 		return -ENOMEM;
 	}
-	return fileio_write_atomic(records, RECORD, more, (size_t)r, 0644);
+	return bootrecord_write(loader, records, RECORD, more);
 }
 
 int insert_has_record(const struct loader *loader, int records, const char *module)
 {
 	_cleanup_free_ char *text = NULL;
-	int r = read_record(loader, records, &text);
+	int r = bootrecord_read(loader, records, RECORD, &text);
 
-	return r < 0 ? r : names(text, module);
+	return r < 0 ? r : names(text ?: "", module);
 }
 
 int insert_take_needs(const struct loader *loader, int records)
 {
 	_cleanup_free_ char *text = NULL;
-	char *last;
-	int r = read_record(loader, records, &text);
+	int r = bootrecord_read(loader, records, RECORD, &text);
 
 	if (r < 0)
 		return r;
-	/* From the last line to the first, which is the boot's. */
-	while ((last = strrchr(text, '\n'))) {
-		*last = '\0';
-		last = strrchr(text, '\n');
+	/* What was loaded last may need what was loaded first. Each line has its end, also the last. */
+	for (char *end = text ? strrchr(text, '\n') : NULL; end; end = strrchr(text, '\n')) {
+		const char *module;
+
+		*end = '\0';
+		module = strrchr(text, '\n');
+		module = module ? module + 1 : text;
 		/* The driver itself is gone, or somebody has loaded it again. */
-		if (last && strcmp(last + 1, LOADER_MODULE) != 0 && loader->sys->unload(last + 1) == 0)
-			log_info("unloaded %s, which was loaded for the driver", last + 1);
-		if (last)
-			last[1] = '\0';
-		else
-			break;
+		if (strcmp(module, LOADER_MODULE) != 0 && loader->sys->unload(module) == 0)
+			log_info("unloaded %s, which was loaded for the driver", module);
 	}
-	return unlinkat(records, RECORD, 0) < 0 && errno != ENOENT ? negative_errno() : 0;
+	return bootrecord_remove(records, RECORD);
 }
 
 static bool insert_host_module(const struct loader *loader, int records, const char *path,

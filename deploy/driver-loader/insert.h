@@ -18,9 +18,6 @@ bool insert_file(const struct loader *loader, int dirfd, const char *path, const
 /* Loads what the host has of "drm,foo" and of what those need, each with its options of modprobe.d, and records that. */
 bool insert_needs(const struct loader *loader, int records, const char *depends, struct report *report);
 
-/* This boot's id: what is in the kernel is gone with it. 0 or -errno. */
-int insert_read_boot(const struct loader *loader, char boot[static 64]);
-
 /* Remembers, before the deed, that a module is loaded by us in this boot. 0 or -errno. */
 int insert_record(const struct loader *loader, int records, const char *module);
 

@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "base/fileio.h"
 #include "base/log.h"
-#include "insert.h"
+#include "bootrecord.h"
 #include "node/nodefile.h"
 
 #define RECORD "policy"
@@ -51,37 +51,13 @@ const char *policy_word(const struct loader *loader)
 	return loader->policy == LOADER_POLICY_HOLD ? "hold" : "refuse";
 }
 
-/* What the policy was when this boot's first change came; NULL: there was none. */
-static int read_record(const struct loader *loader, int records, char **ret)
-{
-	_cleanup_free_ char *text = NULL;
-	char boot[64];
-	int r = insert_read_boot(loader, boot);
-
-	*ret = NULL;
-	if (r == 0)
-		r = fileio_read(records, RECORD, NODEFILE_MAX, &text, NULL);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	if (strncmp(text, boot, strlen(boot)) != 0 || text[strlen(boot)] != '\n')
-		return 0;
-	*ret = strdup(text + strlen(boot) + 1);
-	return *ret ? 0 : -ENOMEM;
-}
-
-static int write_record(const struct loader *loader, int records, const char *now)
+/* What the policy was when this boot's first change came. */
+static int remember(const struct loader *loader, int records, const char *now)
 {
 	_cleanup_free_ char *before = NULL;
-	char text[128], boot[64];
-	int r = read_record(loader, records, &before);
+	int r = bootrecord_read(loader, records, RECORD, &before);
 
-	if (r < 0 || before)
-		return r;
-	r = insert_read_boot(loader, boot);
-	if (r < 0)
-		return r;
-	(void)snprintf(text, sizeof(text), "%s\n%s", boot, now);
-	return fileio_write_atomic(records, RECORD, text, strlen(text), 0644);
+	return r < 0 || before ? r : bootrecord_write(loader, records, RECORD, now);
 }
 
 static int write_parameter(const struct loader *loader, const char *word)
@@ -94,7 +70,7 @@ static int write_parameter(const struct loader *loader, const char *word)
 bool policy_restore(const struct loader *loader, int records, struct report *report)
 {
 	_cleanup_free_ char *before = NULL;
-	int r = read_record(loader, records, &before);
+	int r = bootrecord_read(loader, records, RECORD, &before);
 
 	if (r < 0)
 		return report_broken(report, r, "read", LOADER_RECORDS);
@@ -113,7 +89,7 @@ bool policy_is_changed(int records)
 
 int policy_forget(int records)
 {
-	return unlinkat(records, RECORD, 0) < 0 && errno != ENOENT ? negative_errno() : 0;
+	return bootrecord_remove(records, RECORD);
 }
 
 bool policy_apply(const struct loader *loader, int records, struct report *report)
@@ -130,7 +106,7 @@ bool policy_apply(const struct loader *loader, int records, struct report *repor
 	if (loader->look)
 		return report_end(report, REPORT_MISSING,
 				  "the driver's policy nonrevocable is %s, and should be %s", now, wanted);
-	r = write_record(loader, records, now);
+	r = remember(loader, records, now);
 	if (r < 0)
 		return report_broken(report, r, "write to", LOADER_RECORDS);
 	r = write_parameter(loader, wanted);

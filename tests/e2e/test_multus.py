@@ -156,7 +156,7 @@ def test_a_network_that_names_another_pods_nic_is_refused(cluster):
         start(cluster, 1, name, asks='default/' + name)
 
     def said(name, words):
-        events = cluster.plane.get('events', '--field-selector=involvedObject.name=' + name) or []
+        events = cluster.plane.get('events', '--field-selector=involvedObject.name=' + name)
         return [e for e in events if e['reason'] == 'FailedCreatePodSandBox' and words in e['message']]
     for name, (_, words) in robbers.items():
         cluster.wait(lambda: said(name, words), PATIENCE, 'an event of pod %s with the words "%s"' % (name, words))
