@@ -38,8 +38,10 @@ static const char *text_put(char **at, const char *text)
 
 struct gaudi *gaudi_new(const struct gaudi *from)
 {
-	size_t texts =
-		strlen(from->id) + strlen(from->serial) + strlen(from->path) + strlen(from->reason) + 4;
+	/* For most the attributes lie in the function. */
+	bool is_function = strcmp(from->path, from->dir) == 0;
+	size_t texts = strlen(from->id) + strlen(from->serial) + strlen(from->dir) +
+		       (is_function ? 0 : strlen(from->path) + 1) + strlen(from->reason) + 4;
 	struct gaudi *gaudi = malloc(sizeof(*gaudi) + texts);
 	char *at = (char *)(gaudi + 1);
 
@@ -49,7 +51,8 @@ struct gaudi *gaudi_new(const struct gaudi *from)
 	gaudi->refs = 1;
 	gaudi->id = text_put(&at, from->id);
 	gaudi->serial = text_put(&at, from->serial);
-	gaudi->path = text_put(&at, from->path);
+	gaudi->dir = text_put(&at, from->dir);
+	gaudi->path = is_function ? gaudi->dir : text_put(&at, from->path);
 	gaudi->reason = text_put(&at, from->reason);
 	return gaudi;
 }
@@ -108,7 +111,7 @@ void inventory_free(struct inventory *inv)
 /* --- the lease ------------------------------------------------------------------ */
 
 /* The mainline driver has no lease; what its status says is as near as one gets. */
-static void read_mainline_status(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
+static void read_mainline_status(const struct sysfs_root *root, struct gaudi *gaudi,
 				 char reason[SYSFS_LINE_MAX])
 {
 	static const struct {
@@ -124,7 +127,7 @@ static void read_mainline_status(const struct sysfs_root *root, const char *dir,
 		{ "needs reset", LEASE_LOST },
 	};
 	char line[SYSFS_LINE_MAX];
-	ssize_t n = sysfs_read(root, line, sizeof(line), "%s/status", dir);
+	ssize_t n = sysfs_read(root, line, sizeof(line), "%s/status", gaudi->dir);
 
 	if (n < 0) {
 		strcpy(reason, "status cannot be read");
@@ -137,11 +140,10 @@ static void read_mainline_status(const struct sysfs_root *root, const char *dir,
 		(void)snprintf(reason, SYSFS_LINE_MAX, "the driver's status is \"%.200s\"", line);
 }
 
-static void read_lease(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
-		       char reason[SYSFS_LINE_MAX])
+static void read_lease(const struct sysfs_root *root, struct gaudi *gaudi, char reason[SYSFS_LINE_MAX])
 {
 	char line[SYSFS_LINE_MAX];
-	ssize_t n = sysfs_read(root, line, sizeof(line), "%s/state", dir);
+	ssize_t n = sysfs_read(root, line, sizeof(line), "%s/state", gaudi->dir);
 
 	if (n < 0) {
 		(void)snprintf(reason, SYSFS_LINE_MAX, "state cannot be read: %s", strerror(-(int)n));
@@ -153,24 +155,20 @@ static void read_lease(const struct sysfs_root *root, const char *dir, struct ga
 	if (gaudi->state == LEASE_UNKNOWN)
 		(void)snprintf(reason, SYSFS_LINE_MAX, "unknown state \"%.200s\"", line);
 	else if (gaudi->state != LEASE_FREE && /* which needs none */
-		 sysfs_read(root, reason, SYSFS_LINE_MAX, "%s/reason", dir) < 0)
+		 sysfs_read(root, reason, SYSFS_LINE_MAX, "%s/reason", gaudi->dir) < 0)
 		reason[0] = '\0';
 }
 
-/*
- * State and reason, of the attributes in dir. What could not be
- * read is LEASE_UNKNOWN with a reason that says so.
- */
-static void read_state(const struct sysfs_root *root, const char *dir, struct gaudi *gaudi,
-		       char reason[SYSFS_LINE_MAX])
+/* State and reason. What could not be read is LEASE_UNKNOWN with a reason that says so. */
+static void read_state(const struct sysfs_root *root, struct gaudi *gaudi, char reason[SYSFS_LINE_MAX])
 {
 	gaudi->state = LEASE_UNKNOWN;
 	gaudi->reason = reason;
 	reason[0] = '\0';
 	if (gaudi->has_lease)
-		read_lease(root, dir, gaudi, reason);
+		read_lease(root, gaudi, reason);
 	else
-		read_mainline_status(root, dir, gaudi, reason);
+		read_mainline_status(root, gaudi, reason);
 }
 
 void inventory_read_holder(const struct sysfs_root *root, const struct gaudi *gaudi, char *buf, size_t size)
@@ -178,10 +176,8 @@ void inventory_read_holder(const struct sysfs_root *root, const struct gaudi *ga
 	char pid[16] = "", owner[SYSFS_LINE_MAX] = "";
 	bool has_pid, has_owner;
 
-	has_pid =
-		sysfs_read(root, pid, sizeof(pid), "class/accel/accel%u/device/owner_pid", gaudi->minor) > 0;
-	has_owner =
-		sysfs_read(root, owner, sizeof(owner), "class/accel/accel%u/device/owner", gaudi->minor) > 0;
+	has_pid = sysfs_read(root, pid, sizeof(pid), "%s/owner_pid", gaudi->dir) > 0;
+	has_owner = sysfs_read(root, owner, sizeof(owner), "%s/owner", gaudi->dir) > 0;
 	(void)snprintf(buf, size, "%s%s%s%s", has_pid ? "process " : "", has_pid ? pid : "",
 		       has_pid && has_owner ? " in " : "", has_owner ? owner : "");
 }
@@ -263,7 +259,7 @@ static int scan_gaudi(struct scan *scan, const struct sysfs_names *names, const 
 {
 	char dir[SYSFS_PATH_MAX], path[SYSFS_PATH_MAX], serial[64] = "", line[SYSFS_LINE_MAX];
 	char reason[SYSFS_LINE_MAX], control[32];
-	struct gaudi gaudi = { .serial = serial, .path = "" };
+	struct gaudi gaudi = { .serial = serial, .dir = dir, .path = "" };
 	int r;
 
 	/* accel_controlD0 lies in the same class and has no number right behind "accel". */
@@ -288,7 +284,7 @@ static int scan_gaudi(struct scan *scan, const struct sysfs_names *names, const 
 		gaudi.module_id = -1;
 	if (sysfs_read(scan->root, line, sizeof(line), "%s/serial", dir) > 0 && pairs_id_is_valid(line))
 		(void)text_copy(serial, sizeof(serial), line);
-	read_state(scan->root, dir, &gaudi, reason);
+	read_state(scan->root, &gaudi, reason);
 	gaudi.id = serial[0] ? serial : gaudi.pci[0] ? gaudi.pci : last_component(dir);
 	if (!pairs_id_is_valid(gaudi.id)) {
 		log_debug("%s: no name to identify it by, skipped", name);
@@ -635,12 +631,10 @@ int inventory_scan(const struct sysfs_root *root, struct inventory **ret)
 /* The Gaudi with its state read anew: the same one when that has not changed. NULL: no memory. */
 static struct gaudi *gaudi_refresh(const struct sysfs_root *root, struct gaudi *old)
 {
-	char dir[64], reason[SYSFS_LINE_MAX];
+	char reason[SYSFS_LINE_MAX];
 	struct gaudi now = *old;
 
-	/* A virtual device has no path; its node leads to it. */
-	(void)snprintf(dir, sizeof(dir), "class/accel/accel%u/device", old->minor);
-	read_state(root, old->path[0] ? old->path : dir, &now, reason);
+	read_state(root, &now, reason);
 	if (now.state == old->state && strcmp(now.reason, old->reason) == 0)
 		return gaudi_ref(old);
 	return gaudi_new(&now);
@@ -699,7 +693,8 @@ static bool gaudi_equal(const struct gaudi *a, const struct gaudi *b)
 		a->state == b->state && a->numa_node == b->numa_node && a->module_id == b->module_id &&
 		strcmp(a->pci, b->pci) == 0 && strcmp(a->id, b->id) == 0 &&
 		strcmp(a->driver, b->driver) == 0 && strcmp(a->serial, b->serial) == 0 &&
-		strcmp(a->path, b->path) == 0 && strcmp(a->reason, b->reason) == 0);
+		strcmp(a->dir, b->dir) == 0 && strcmp(a->path, b->path) == 0 &&
+		strcmp(a->reason, b->reason) == 0);
 }
 
 static bool nic_equal(const struct nic *a, const struct nic *b)

@@ -50,6 +50,7 @@ struct gaudi {
 	const char *id; /* Device ID: serial if usable and unique, else PCI address, else the kernel's name */
 	const char *driver; /* "gaudi_p2p" or "habanalabs"; a constant */
 	const char *serial; /* "" when sysfs has none */
+	const char *dir;    /* of its attributes, below the root */
 	const char *path;   /* of the function below the root: "devices/pci0000:00/..."; "" when virtual */
 	const char *reason; /* the driver's words, "" when it has nothing to say */
 };

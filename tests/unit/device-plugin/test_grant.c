@@ -193,6 +193,7 @@ static struct inventory *many_devices(size_t n)
 				       .state = LEASE_FREE,
 				       .id = id,
 				       .serial = "",
+				       .dir = path,
 				       .path = path,
 				       .reason = "" };
 		struct nic nic = { .is_visible = true, .path = path };

@@ -367,6 +367,22 @@ static void a_refresh_finds_a_virtual_device(void **state)
 	check_refresh(*state, "sys/devices/faux/gaudi_p2p.0/state", "lost\n");
 }
 
+/* A device that its driver made below the function: an auxiliary one, say. */
+static void a_refresh_looks_where_the_scan_did(void **state)
+{
+#define FUNCTION "devices/pci0000:00/0000:00:03.0"
+	fakefs_link(*state, "sys/" FUNCTION "/driver", "../../../bus/pci/drivers/gaudi_p2p");
+	fakefs_put(*state, "sys/" FUNCTION "/state", "of the function\n");
+	fakefs_mkdir(*state, "sys/bus/auxiliary/drivers/gaudi_p2p");
+	fakefs_link(*state, "sys/" FUNCTION "/aux.0/driver", "../../../../bus/auxiliary/drivers/gaudi_p2p");
+	fakefs_put(*state, "sys/" FUNCTION "/aux.0/state", "free\n");
+	fakefs_put(*state, "sys/" FUNCTION "/aux.0/reason", "\n");
+	fakefs_mkdir(*state, "sys/" FUNCTION "/aux.0/accel/accel4");
+	fakefs_link(*state, "sys/class/accel/accel4", "../../" FUNCTION "/aux.0/accel/accel4");
+	check_refresh(*state, "sys/" FUNCTION "/aux.0/state", "lost\n");
+#undef FUNCTION
+}
+
 static void addresses_are_recognised_whole(void **state)
 {
 	static const struct {
@@ -486,6 +502,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(a_virtual_device_is_named_by_the_kernel, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_refresh_sees_every_state_and_reason, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_refresh_finds_a_virtual_device, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_refresh_looks_where_the_scan_did, setup, teardown),
 	cmocka_unit_test_setup_teardown(what_is_half_gone_is_skipped_and_the_rest_found, setup, teardown),
 	cmocka_unit_test_setup_teardown(a_card_with_two_nodes_counts_once, setup, teardown),
 	cmocka_unit_test(every_single_removal_is_survived),
