@@ -123,6 +123,16 @@ def test_killed_rank_resumes(node):
     free_and_clean(node)
 
 
+def test_rank_whose_peer_never_comes(node):
+    """A rank that waits in vain ends with a status that a Job counts, names who is missing, and gives its Gaudi back"""
+    start(node, 'ring-alone-0', 0, '0.0.0.0', ['--join-timeout=3'], FOLDER + '/ring-alone')
+    log = ended(node, 'ring-alone-0', 1)
+    assert 'these ranks did not come within 3 s: 1' in log, log
+    node.delete_pod('ring-alone-0')
+    node.sh('rm -rf -- %s/ring-alone' % FOLDER)
+    free_and_clean(node)
+
+
 def test_told_to_stop(node):
     """A pod that is deleted in the middle of a step ends within its grace, says so, and the other notices"""
     names = start_both(node, 'ring-stop', [PACE], FOLDER + '/ring-stop')

@@ -120,7 +120,6 @@ static int status_of(int r)
 		log_info("told to stop: ends here, and goes on from the last checkpoint when started again");
 		return STOP_STATUS;
 	case -ECONNRESET:
-	case -ETIMEDOUT:
 		log_info("all ranks should start again: they go on from the last checkpoint");
 		return STATUS_PEER_LOST;
 	case -EPERM:

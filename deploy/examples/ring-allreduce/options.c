@@ -382,7 +382,8 @@ void options_help(FILE *out)
 		"\n"
 		"In the environment: RING_ALLREDUCE_CHECKPOINT_DIR and so on; the command line wins.\n"
 		"\n"
-		"Exit status: 0 trained; 1 failed; 2 wrong options; 3 another rank is gone: start all again, they go on\n"
-		"from the last checkpoint; 4 device memory was not zero when it was handed out; 143 told to stop (SIGTERM)\n",
+		"Exit status: 0 trained; 1 failed, or not all ranks came in time; 2 wrong options; 3 another rank is gone: start\n"
+		"all again, they go on from the last checkpoint; 4 device memory was not zero when it was handed out; 143 told\n"
+		"to stop (SIGTERM)\n",
 		out);
 }
