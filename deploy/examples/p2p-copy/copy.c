@@ -13,6 +13,7 @@
 #include "lines/tcp.h"
 #include "pattern.h"
 #include "p2p/rc.h"
+#include "p2p/window.h"
 
 #define GREETING "gaudi-p2p-copy-1"
 #define SIZE_LIMIT (UINT64_C(1) << 40)
@@ -20,86 +21,51 @@
 #define WAIT_SECONDS 300
 #define CONNECT_MS 30000
 
-/* One end: Gaudi, NIC, memory, region, connection. */
+/* One end: device memory, connection. */
 struct end {
-	struct p2p_pair pair;
-	struct p2p_device *dev;
-	struct p2p_nic *nic;
-	struct p2p_memory *mem;
-	int dmabuf;
-	void *map;
-	uint64_t size;
-	struct ibv_mr *mr;
+	struct p2p_window window;
+	uint64_t size; /* bytes that are copied; the window may be larger */
 	struct rc *rc;
 };
+
+#define END_INIT                          \
+	{                                 \
+		.window = P2P_WINDOW_INIT \
+	}
 
 static void end_done(struct end *end)
 {
 	if (end->rc)
 		rc_close(end->rc);
-	if (end->mr)
-		(void)p2p_unregister(end->mr);
-	if (end->map)
-		p2p_dmabuf_unmap(end->map, end->size);
-	closep(&end->dmabuf);
-	if (end->mem)
-		(void)p2p_free(end->mem);
-	if (end->nic)
-		p2p_nic_close(end->nic);
-	if (end->dev)
-		p2p_close(end->dev);
-}
-
-static int complain(int r, enum p2p_action action, const char *what)
-{
-	log_error("cannot %s: %s", what, p2p_describe(action, r));
-	return r;
+	p2p_window_done(&end->window);
 }
 
 static int end_open(struct end *end, unsigned index)
 {
-	int r;
+	char why[P2P_WHY_SIZE];
+	int r = p2p_window_open(&end->window, index, why, sizeof(why));
 
-	r = p2p_open_index(index, &end->dev, &end->pair);
-	if (r == -ENOENT || r == -ERANGE || r == -EINVAL)
-		return complain(r, P2P_ACTION_PAIRS, "find this pod's Gaudi");
 	if (r < 0)
-		return complain(r, P2P_ACTION_OPEN, "open the Gaudi");
-	if (!end->pair.uverbs[0]) {
-		log_error(
-			"%s has no RDMA NIC: the node has fewer NICs than Gaudis, or GAUDI_P2P_PAIRS is not set",
-			end->pair.accel);
-		return -ENXIO;
-	}
-	r = p2p_nic_open(end->pair.uverbs, &end->nic);
-	if (r < 0)
-		return complain(r, P2P_ACTION_NIC, "open the NIC");
-	printf("using %s and %s\n", end->pair.accel, end->pair.uverbs);
-	return 0;
+		log_error("%s", why);
+	else
+		printf("using %s and %s\n", end->window.pair.accel, end->window.pair.uverbs);
+	return r;
 }
 
 static int end_prepare(struct end *end, uint64_t size)
 {
-	int r;
+	char why[P2P_WHY_SIZE];
+	int r = p2p_window_fill(&end->window, size, why, sizeof(why));
 
-	r = p2p_alloc(end->dev, size, &end->mem);
-	if (r < 0)
-		return complain(r, P2P_ACTION_ALLOC, "allocate device memory");
+	if (r < 0) {
+		log_error("%s", why);
+		return r;
+	}
 	end->size = size;
-	r = p2p_export(end->mem, 0, size, &end->dmabuf);
+	r = rc_open(end->window.nic, 0, &end->rc);
 	if (r < 0)
-		return complain(r, P2P_ACTION_EXPORT, "export it");
-	r = p2p_dmabuf_map(end->dmabuf, size, true, &end->map);
-	if (r < 0)
-		return complain(r, P2P_ACTION_MAP, "map it");
-	r = p2p_register(end->nic, end->dmabuf, 0, size, p2p_memory_device_address(end->mem),
-			 IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE, &end->mr);
-	if (r < 0)
-		return complain(r, P2P_ACTION_REGISTER, "register it with the NIC");
-	r = rc_open(end->nic, 0, &end->rc);
-	if (r < 0)
-		return complain(r, P2P_ACTION_GID, "make a connection");
-	return 0;
+		log_error("cannot make a connection: %s", p2p_describe(P2P_ACTION_GID, r));
+	return r;
 }
 
 static int say(int fd, const char *line)
@@ -147,7 +113,7 @@ static int introduce(struct end *end, int fd)
 	rc_address(end->rc, &address);
 	rc_address_format(&address, text);
 	(void)snprintf(line, sizeof(line), GREETING " %s rkey=0x%x addr=0x%" PRIx64 " size=%" PRIu64 "\n",
-		       text, end->mr->rkey, p2p_memory_device_address(end->mem), end->size);
+		       text, end->window.mr->rkey, p2p_memory_device_address(end->window.mem), end->size);
 	return say(fd, line);
 }
 
@@ -169,8 +135,8 @@ static int send_all(struct end *end, const struct words *peer)
 	struct rc_outcome outcome;
 	struct rc_transfer transfer = {
 		.opcode = IBV_WR_RDMA_WRITE,
-		.local = p2p_memory_device_address(end->mem),
-		.lkey = end->mr->lkey,
+		.local = p2p_memory_device_address(end->window.mem),
+		.lkey = end->window.mr->lkey,
 		.length = end->size,
 		.chunk = CHUNK,
 	};
@@ -209,7 +175,7 @@ static int send_steps(struct end *end, const struct copy_options *options, int f
 	if (r == 0)
 		r = end_prepare(end, options->size);
 	if (r == 0)
-		r = pattern_fill(end->map, end->size, seed);
+		r = pattern_fill(end->window.map, end->size, seed);
 	if (r == 0)
 		r = introduce(end, fd);
 	if (r == 0)
@@ -252,7 +218,7 @@ static int recv_steps(struct end *end, const struct copy_options *options, int f
 	if (r == 0 && words_u64(&w, "seed", 0, UINT64_MAX, &seed) < 0)
 		r = log_error_errno(-EPROTO, "the sender did not say what it sent");
 	if (r == 0)
-		r = pattern_compare(end->map, end->size, seed, &first);
+		r = pattern_compare(end->window.map, end->size, seed, &first);
 	if (r < 0)
 		return r;
 	if (first != end->size) {
@@ -266,7 +232,7 @@ static int recv_steps(struct end *end, const struct copy_options *options, int f
 
 int copy_send(const struct copy_options *options)
 {
-	struct end end = { .dmabuf = -EBADF };
+	struct end end = END_INIT;
 	_cleanup_close_ int fd = -EBADF;
 	const char *why;
 	int r;
@@ -281,7 +247,7 @@ int copy_send(const struct copy_options *options)
 
 int copy_recv(const struct copy_options *options)
 {
-	struct end end = { .dmabuf = -EBADF };
+	struct end end = END_INIT;
 	_cleanup_close_ int listening = -EBADF, fd = -EBADF;
 	struct pollfd poller = { .events = POLLIN };
 	const char *why;

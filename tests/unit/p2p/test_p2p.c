@@ -14,6 +14,7 @@
 #include "p2p/abi.h"
 #include "p2p/edge.h"
 #include "p2p/p2p.h"
+#include "p2p/window.h"
 
 static struct fake {
 	int fail_at; /* which call fails, counted from 1; 0: none */
@@ -615,6 +616,83 @@ static void gid_is_chosen_by_its_kind(void **state)
 	assert_int_equal(p2p_nic_gid(nic, &gid), -ENETDOWN);
 }
 
+static void a_window_is_of_whole_pages_and_seen_by_cpu_and_nic(void **state)
+{
+	struct p2p_window w = P2P_WINDOW_INIT;
+	char why[P2P_WHY_SIZE];
+
+	(void)state;
+	setenv("GAUDI_P2P_PAIRS", "/dev/accel/accel3=/dev/infiniband/uverbs12", 1);
+	assert_int_equal(p2p_window_open(&w, 0, why, sizeof(why)), 0);
+	assert_string_equal(w.pair.uverbs, "/dev/infiniband/uverbs12");
+	assert_int_equal(p2p_window_fill(&w, 4097, why, sizeof(why)), 0);
+	assert_int_equal(w.size, 8192);
+	assert_int_equal(p2p_memory_size(w.mem), 8192);
+	assert_ptr_equal(w.mr, &fake.mr);
+	memset(w.map, 0x5a, w.size);
+	p2p_window_done(&w);
+	assert_int_equal(fake.handles, 0);
+	assert_int_equal(fake.mappings, 0);
+	/* Once more harms nothing. */
+	p2p_window_done(&w);
+}
+
+static void a_window_needs_a_gaudi_with_a_nic(void **state)
+{
+	struct p2p_window w = P2P_WINDOW_INIT;
+	char why[P2P_WHY_SIZE];
+
+	(void)state;
+	setenv("GAUDI_P2P_PAIRS", "/dev/accel/accel3=", 1);
+	assert_int_equal(p2p_window_open(&w, 0, why, sizeof(why)), -ENXIO);
+	assert_non_null(strstr(why, "/dev/accel/accel3 has no RDMA NIC"));
+	p2p_window_done(&w);
+	assert_int_equal(p2p_window_open(&w, 1, why, sizeof(why)), -ERANGE);
+	assert_non_null(strstr(why, "fewer Gaudis"));
+	p2p_window_done(&w);
+}
+
+/* A size that wraps is the driver's to refuse, whatever the page. */
+static void a_window_of_absurd_size_is_refused(void **state)
+{
+	struct p2p_window w = P2P_WINDOW_INIT;
+	char why[P2P_WHY_SIZE];
+
+	(void)state;
+	setenv("GAUDI_P2P_PAIRS", "/dev/accel/accel3=/dev/infiniband/uverbs12", 1);
+	assert_int_equal(p2p_window_open(&w, 0, why, sizeof(why)), 0);
+	assert_true(p2p_window_fill(&w, UINT64_MAX, why, sizeof(why)) < 0);
+	p2p_window_done(&w);
+}
+
+static void every_failure_of_a_window_is_told_and_leaks_nothing(void **state)
+{
+	char why[P2P_WHY_SIZE];
+	int total = 1;
+
+	(void)state;
+	setenv("GAUDI_P2P_PAIRS", "/dev/accel/accel3=/dev/infiniband/uverbs12", 1);
+	for (int i = 0; i <= total; i++) {
+		struct p2p_window w = P2P_WINDOW_INIT;
+		int r;
+
+		why[0] = '\0';
+		fake.calls = 0;
+		fake.fail_at = i;
+		fake.fail_errno = EIO;
+		r = p2p_window_open(&w, 0, why, sizeof(why));
+		if (r == 0)
+			r = p2p_window_fill(&w, 4096, why, sizeof(why));
+		if (i == 0)
+			total = fake.calls;
+		assert_int_equal(r, i == 0 ? 0 : -EIO);
+		assert_true(i == 0 || strncmp(why, "cannot ", 7) == 0);
+		p2p_window_done(&w);
+		assert_nothing_left();
+	}
+	assert_true(total >= 10);
+}
+
 static void errors_have_words(void **state)
 {
 	(void)state;
@@ -642,6 +720,10 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(regions_must_lie_inside_the_dmabuf, setup, teardown),
 	cmocka_unit_test_setup_teardown(answer_of_the_kernel_to_register_is_passed_on, setup, teardown),
 	cmocka_unit_test_setup_teardown(gid_is_chosen_by_its_kind, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_window_is_of_whole_pages_and_seen_by_cpu_and_nic, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_window_needs_a_gaudi_with_a_nic, setup, teardown),
+	cmocka_unit_test_setup_teardown(a_window_of_absurd_size_is_refused, setup, teardown),
+	cmocka_unit_test_setup_teardown(every_failure_of_a_window_is_told_and_leaks_nothing, setup, teardown),
 	cmocka_unit_test_setup_teardown(errors_have_words, setup, teardown),
 };
 
