@@ -123,7 +123,8 @@ def test_driver_is_upgraded_when_its_leases_are_free(cluster):
                           cluster.plane.run('logs', *loader)[1]))
     cluster.wait(waits, 300, 'that describe of the loader on node 2 says what is to be, and its log who has a Gaudi')
     assert version(cluster.node[2]) == old
-    assert deployed.capacity(cluster)['gaudi-node-2'] == CARDS - 1, 'the free Gaudi of node 2 is still given out'
+    # The kubelet tells the API server after some seconds.
+    cluster.wait(lambda: deployed.capacity(cluster)['gaudi-node-2'] == CARDS - 1, 60, 'that the free Gaudi of node 2 is not given out')
     cluster.plane.kubectl('delete', 'pod', 'keeps', timeout=300)
     for number in sorted(cluster.node):
         cluster.wait(lambda n=number: version(cluster.node[n]) == new, 300, 'the new driver on node %d' % number)
