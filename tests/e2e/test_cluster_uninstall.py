@@ -75,8 +75,19 @@ def test_nodes_are_as_they_were(cluster):
         assert not found, '%s is not as it was:\n%s' % (node.node_name, '\n'.join(found[:40]))
 
 
+def test_overlay_for_the_mainline_driver(cluster):
+    """Applied to nodes without any driver: CNI plugin and device plugin are ready, no loader comes, no Gaudi is offered"""
+    cluster.plane.kubectl('apply', '-k', os.path.join(ROOT, 'deploy/overlays/habanalabs'))
+    for name in ('cni-rdma', 'gaudi-device-plugin'):
+        cluster.wait(lambda: cluster.is_ready(name, deployed.NAMESPACE), 300, 'DaemonSet %s on all nodes' % name)
+    assert not cluster.plane.get('daemonset', 'gaudi-driver-loader', '-n', deployed.NAMESPACE)
+    assert set(deployed.capacity(cluster).values()) == {0}, deployed.capacity(cluster)
+    for node in cluster.node.values():
+        assert 'gaudi_p2p' not in node.sh('cat /proc/modules'), 'a driver of ours is on ' + node.node_name
+
+
 def test_installs_again(cluster):
-    """Applied again, both nodes offer all their Gaudis, and a pod gets one with its NIC"""
+    """From there to the overlay with our driver: both nodes offer all their Gaudis, and a pod gets one with its NIC"""
     deployed.deploy(cluster)
     cluster.plane.apply(deployed.on_node(pod(USER, 'gaudi-p2p/tools:dev', STAY, gaudis=1), 2))
     cluster.wait_pod(USER, 'Running')
