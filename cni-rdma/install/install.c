@@ -231,8 +231,8 @@ static bool put_entry(const struct install *in, int records, struct report *repo
 		return report_end(
 			report, REPORT_FAILED,
 			"the runtime takes the pod network from /%s/%s, a single plugin to which no other can be chained; "
-			"make it a list (\"plugins\": [...]) in a file *.conflist and remove it; with Multus chain cni-rdma "
-			"in the NetworkAttachmentDefinition",
+			"make it a list (\"plugins\": [...]) in a file *.conflist and remove it; with Multus use --no-chain, "
+			"as deploy/components/multus does",
 			in->conf, name);
 	r = node_list_load(in->root, in->conf, name, &list, why, sizeof(why));
 	if (r == -EBADMSG)
@@ -251,7 +251,8 @@ void install_put(const struct install *in, struct report *report)
 	if (!nodefile_open_records(in->root, INSTALL_RECORDS, "cni-rdma-install", in->look, &records, &lock,
 				   report) ||
 	    !put_program(in, report) || !put_modprobe(in, records, report) || !put_mode(in, report) ||
-	    !put_entry(in, records, report))
+	    !(in->no_chain ? install_take_entries(in, records, report) : put_entry(in, records, report)))
 		return;
-	(void)report_end(report, REPORT_DONE, "cni-rdma is on this node and in its pod network");
+	(void)report_end(report, REPORT_DONE, "cni-rdma is on this node%s",
+			 in->no_chain ? ", for networks that pods name" : " and in its pod network");
 }

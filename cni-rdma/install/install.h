@@ -35,7 +35,8 @@ struct install {
 	/* mode.h, or a test's */
 	int (*is_shared)(bool *ret_shared);
 	int (*set_exclusive)(void);
-	bool look; /* only look, write nothing */
+	bool no_chain; /* networks that pods name bring cni-rdma, and not the pod network (Multus) */
+	bool look;     /* only look, write nothing */
 };
 
 /*
@@ -45,5 +46,11 @@ struct install {
  */
 void install_put(const struct install *in, struct report *report);
 void install_remove(const struct install *in, struct report *report);
+
+/*
+ * Only our entry out of every list that we put it into, as install_remove() does it. False: the report says why; records
+ * may be -EBADF where there is no such folder.
+ */
+bool install_take_entries(const struct install *in, int records, struct report *report);
 
 #endif

@@ -57,6 +57,7 @@ int main(int argc, char **argv)
 	job.in.source = source;
 	job.in.bin = options.bin;
 	job.in.conf = options.conf;
+	job.in.no_chain = options.no_chain;
 	job.in.look = nodeopts_looks(&options.node);
 	repeat_run(&(struct repeat){ .step = step,
 				     .data = &job,

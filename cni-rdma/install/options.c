@@ -32,6 +32,8 @@ void options_help(FILE *out)
 		"  --bin=DIR        the runtime's bin_dir (/opt/cni/bin)\n"
 		"  --conf=DIR       the runtime's conf_dir (/etc/cni/net.d); k3s:\n"
 		"                   /var/lib/rancher/k3s/agent/etc/cni/net.d\n"
+		"  --no-chain       no entry in the list, and out of it again where this program put it: for Multus, where\n"
+		"                   pods name a network of cni-rdma\n"
 		"\n"
 		"exit status: 0 done; 1 failed, the last line says what to do; 2 wrong option; 3 the node needs a\n"
 		"reboot; 4 no pod network or no RDMA yet; 5 (status, absent) it is not so; 6 pods have NICs\n",
@@ -44,8 +46,10 @@ static const char *take(int c, void *data)
 
 	if (c == 'b')
 		options->bin = nodeopts_inside(optarg);
-	else
+	else if (c == 'c')
 		options->conf = nodeopts_inside(optarg);
+	else
+		options->no_chain = true;
 	return NULL;
 }
 
@@ -54,6 +58,7 @@ int options_parse(int argc, char **argv, struct options *ret, char *why, size_t 
 	static const struct option table[] = {
 		{ "bin", required_argument, NULL, 'b' },
 		{ "conf", required_argument, NULL, 'c' },
+		{ "no-chain", no_argument, NULL, 'n' },
 		NODEOPTS_TABLE,
 	};
 	struct options options = { .node = NODEOPTS_INIT, .bin = INSTALL_BIN, .conf = INSTALL_CONF };

@@ -12,6 +12,7 @@ struct options {
 	struct nodeopts node;
 	const char *bin; /* without the slash in front */
 	const char *conf;
+	bool no_chain;
 };
 
 /* 0, or -EINVAL with why (size bytes). */

@@ -144,6 +144,22 @@ static bool restore_lists(const struct install *in, int records, struct report *
 	}
 }
 
+bool install_take_entries(const struct install *in, int records, struct report *report)
+{
+	_cleanup_close_ int unused = -EBADF;
+	_cleanup_free_ char *name = NULL;
+	int r = records < 0 ? -ENOENT : record_any(records, &name);
+
+	if (r == -ENOENT)
+		return true;
+	if (r < 0)
+		return report_broken(report, r, "read", INSTALL_RECORDS);
+	if (in->look)
+		return report_end(report, REPORT_MISSING, "cni-rdma is still chained in the pod network, %s",
+				  name);
+	return check_unused(in, &unused, report) && restore_lists(in, records, report);
+}
+
 /* A network that somebody else put us into would name a program that is not there. */
 static bool check_unnamed(const struct install *in, struct report *report)
 {

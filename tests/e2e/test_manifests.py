@@ -208,7 +208,8 @@ def test_the_multus_component_is_for_clusters_with_multus(cluster):
         # Nothing else, above all no capability to be told a device by the pod.
         assert network == {'cniVersion': '1.0.0', 'name': 'gaudi-rdma', **json.load(f)}
     spec = {d['metadata']['name']: d['spec']['template']['spec'] for d in cluster.plane.get('daemonsets', '-n', NAMESPACE)}
-    assert 'readinessProbe' not in spec['cni-rdma']['containers'][0]
+    main, = spec['cni-rdma']['containers']
+    assert '--no-chain' in main['args'] and '--no-chain' in main['readinessProbe']['exec']['command'], main
     assert '--nonrevocable=hold' in spec['gaudi-driver-loader']['containers'][0]['args']
     assert all('affinity' in pod for pod in spec.values())
     # The other way round with the component "remove" behind it: its readiness counts, and options stay.

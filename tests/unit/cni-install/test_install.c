@@ -485,6 +485,52 @@ static void pods_with_nics_keep_all_of_it(void **state)
 	assert_false(exists(w, BINARY));
 }
 
+static void without_a_place_in_the_pod_network_all_else_is_there(void **state)
+{
+	struct world *w = *state;
+
+	w->in.no_chain = true;
+	w->in.look = true;
+	assert_outcome(REPORT_MISSING, put, BINARY);
+	w->in.look = false;
+	/* As Multus leaves it, and where no network came yet. */
+	fakefs_put(w->fs, "etc/cni/net.d/00-multus.conf", "{\"type\":\"multus\"}");
+	assert_outcome(REPORT_DONE, put, "for networks that pods name");
+	fakefs_remove(w->fs, "etc");
+	assert_outcome(REPORT_DONE, put, "for networks that pods name");
+	assert_true(exists(w, BINARY));
+	assert_true(exists(w, MODPROBE));
+	w->in.look = true;
+	assert_outcome(REPORT_DONE, put, "");
+	w->in.look = false;
+	assert_outcome(REPORT_DONE, take, "");
+	assert_false(exists(w, BINARY));
+	assert_false(exists(w, MODPROBE));
+}
+
+static void a_cluster_that_gets_multus_loses_the_entry_when_no_pod_has_nics(void **state)
+{
+	struct world *w = *state;
+
+	assert_outcome(REPORT_DONE, put, "in its pod network");
+	w->in.no_chain = true;
+	attach(w, "1a", "default/train-0");
+	assert_outcome(REPORT_IN_USE, put, "default/train-0");
+	assert_list(w, true);
+	fakefs_remove(w->fs, STATE "/1a-eth0.json");
+	w->in.look = true;
+	assert_outcome(REPORT_MISSING, put, "still chained in the pod network, 10-net.conflist");
+	assert_list(w, true);
+	w->in.look = false;
+	assert_outcome(REPORT_DONE, put, "for networks that pods name");
+	assert_list(w, false);
+	assert_true(exists(w, BINARY));
+	/* And back. */
+	w->in.no_chain = false;
+	assert_outcome(REPORT_DONE, put, "in its pod network");
+	assert_list(w, true);
+}
+
 static void bad_sources_change_nothing(void **state)
 {
 	struct world *w = *state;
@@ -680,6 +726,8 @@ static const struct CMUnitTest tests[] = {
 	T(a_node_that_nothing_was_put_on_is_not_touched),
 	T(folders_of_ours_go_and_those_of_others_stay),
 	T(pods_with_nics_keep_all_of_it),
+	T(without_a_place_in_the_pod_network_all_else_is_there),
+	T(a_cluster_that_gets_multus_loses_the_entry_when_no_pod_has_nics),
 	T(bad_sources_change_nothing),
 	T(a_damaged_record_is_told_and_nothing_is_guessed),
 	T(a_list_that_broke_meanwhile_is_told_and_left),

@@ -29,7 +29,9 @@ static void a_verb_and_its_options_are_understood(void **state)
 	assert_string_equal(options.bin, "opt/cni/bin");
 	assert_string_equal(options.conf, "etc/cni/net.d");
 	assert_null(options.node.source);
-	assert_false(options.node.wait || options.node.stay);
+	assert_false(options.node.wait || options.node.stay || options.no_chain);
+	assert_int_equal(parse(&options, why, "install", "--no-chain", NULL), 0);
+	assert_true(options.no_chain);
 	assert_int_equal(parse(&options, why, "--stay", "uninstall", "--interval=1"), 0);
 	assert_int_equal(options.node.verb, VERB_UNINSTALL);
 	assert_true(options.node.wait && options.node.stay);
@@ -80,7 +82,7 @@ static void help_names_every_option(void **state)
 {
 	static const char *const words[] = { "install",	 "uninstall", "status",	    "absent",
 					     "--wait",	 "--stay",    "--interval", "--root",
-					     "--source", "--bin",     "--conf" };
+					     "--source", "--bin",     "--conf",	    "--no-chain" };
 	char *text = NULL;
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
