@@ -39,7 +39,7 @@ int p2p_window_open(struct p2p_window *w, unsigned index, char *why, size_t size
 	return 0;
 }
 
-int p2p_window_fill(struct p2p_window *w, uint64_t bytes, char *why, size_t size)
+int p2p_window_alloc(struct p2p_window *w, uint64_t bytes, char *why, size_t size)
 {
 	const struct words words = { why, size };
 	const char *accel = w->pair.accel;

@@ -8,7 +8,7 @@
  *
  *	r = p2p_window_open(&w, 0, why, sizeof(why));
  *	if (r == 0)
- *		r = p2p_window_fill(&w, 64 << 20, why, sizeof(why));
+ *		r = p2p_window_alloc(&w, 64 << 20, why, sizeof(why));
  *	...
  *	p2p_window_done(&w);
  *
@@ -47,7 +47,7 @@ struct p2p_window {
 int p2p_window_open(struct p2p_window *w, unsigned index, char *why, size_t size);
 
 /* Allocates, exports, maps and registers bytes, rounded up to the device's page. Errors as of those. */
-int p2p_window_fill(struct p2p_window *w, uint64_t bytes, char *why, size_t size);
+int p2p_window_alloc(struct p2p_window *w, uint64_t bytes, char *why, size_t size);
 
 /* Gives back what it has, also after a failure. Queue pairs on its NIC must be closed before. */
 void p2p_window_done(struct p2p_window *w);

@@ -55,7 +55,7 @@ static int end_open(struct end *end, unsigned index)
 static int end_prepare(struct end *end, uint64_t size)
 {
 	char why[P2P_WHY_SIZE];
-	int r = p2p_window_fill(&end->window, size, why, sizeof(why));
+	int r = p2p_window_alloc(&end->window, size, why, sizeof(why));
 
 	if (r < 0) {
 		log_error("%s", why);

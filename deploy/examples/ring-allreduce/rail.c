@@ -67,7 +67,7 @@ static int window_open(struct rail *rail, unsigned index, uint64_t size)
 
 	r = p2p_window_open(&rail->window, index, why, sizeof(why));
 	if (r == 0)
-		r = p2p_window_fill(&rail->window, size, why, sizeof(why));
+		r = p2p_window_alloc(&rail->window, size, why, sizeof(why));
 	if (r < 0) {
 		log_error("%s", why);
 		return r;

@@ -625,7 +625,7 @@ static void a_window_is_of_whole_pages_and_seen_by_cpu_and_nic(void **state)
 	setenv("GAUDI_P2P_PAIRS", "/dev/accel/accel3=/dev/infiniband/uverbs12", 1);
 	assert_int_equal(p2p_window_open(&w, 0, why, sizeof(why)), 0);
 	assert_string_equal(w.pair.uverbs, "/dev/infiniband/uverbs12");
-	assert_int_equal(p2p_window_fill(&w, 4097, why, sizeof(why)), 0);
+	assert_int_equal(p2p_window_alloc(&w, 4097, why, sizeof(why)), 0);
 	assert_int_equal(w.size, 8192);
 	assert_int_equal(p2p_memory_size(w.mem), 8192);
 	assert_ptr_equal(w.mr, &fake.mr);
@@ -661,7 +661,7 @@ static void a_window_of_absurd_size_is_refused(void **state)
 	(void)state;
 	setenv("GAUDI_P2P_PAIRS", "/dev/accel/accel3=/dev/infiniband/uverbs12", 1);
 	assert_int_equal(p2p_window_open(&w, 0, why, sizeof(why)), 0);
-	assert_true(p2p_window_fill(&w, UINT64_MAX, why, sizeof(why)) < 0);
+	assert_true(p2p_window_alloc(&w, UINT64_MAX, why, sizeof(why)) < 0);
 	p2p_window_done(&w);
 }
 
@@ -682,7 +682,7 @@ static void every_failure_of_a_window_is_told_and_leaks_nothing(void **state)
 		fake.fail_errno = EIO;
 		r = p2p_window_open(&w, 0, why, sizeof(why));
 		if (r == 0)
-			r = p2p_window_fill(&w, 4096, why, sizeof(why));
+			r = p2p_window_alloc(&w, 4096, why, sizeof(why));
 		if (i == 0)
 			total = fake.calls;
 		assert_int_equal(r, i == 0 ? 0 : -EIO);
