@@ -79,7 +79,7 @@ else
 UNIT_PICKED := $(UNIT_TESTS)
 endif
 
-test: ## Every test: unit, report, kubelet, interop, fuzz (short), model, vm, e2e. Installs what it needs; under 30 minutes with a warm cache
+test: ## Every test: unit, report, kubelet, interop, fuzz (short), model, vm, e2e. Installs what it needs; some 40 minutes on two cores, an hour the first time
 	$(Q)tests/run-all
 
 unit: host ## Unit tests (T=frame for one, SAN=address,undefined for sanitizers)
