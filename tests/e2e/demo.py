@@ -228,7 +228,7 @@ def start_witness(node):
 
 
 def end_witness(node):
-    node.run('kill $(cat /run/gaudi-p2p-demo.pid)')
+    node.run('kill $(cat /run/gaudi-p2p-demo.pid); rm -f /run/gaudi-p2p-demo.pid %s' % EVENTS)
 
 
 # --- stage --------------------------------------------------------------------

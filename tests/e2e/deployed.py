@@ -17,6 +17,7 @@ OVERLAY = os.path.join(ROOT, 'deploy/overlays/gaudi-p2p')
 NAMESPACE = 'gaudi-p2p'
 DAEMONSETS = ('gaudi-driver-loader', 'cni-rdma', 'gaudi-device-plugin')
 RESOURCE = 'habana.ai/gaudi'
+CHECKPOINTS = '/var/lib/gaudi-p2p-checkpoints'  # as deploy/examples/ring-allreduce.yaml has it
 # The CRD of Multus' NetworkAttachmentDefinition, of which only what the API server needs to take such an object.
 NETWORKS = {
     'apiVersion': 'apiextensions.k8s.io/v1', 'kind': 'CustomResourceDefinition',
@@ -93,9 +94,11 @@ def all_free(cluster):
 
 
 def clear(cluster):
-    """Takes away what users have in the namespace default, also what a test that failed has left."""
+    """Takes away what users have in the namespace default and on nodes, also what a test that failed has left."""
     cluster.plane.kubectl('delete', 'jobs,deployments,pods', '--all', '--cascade=foreground', timeout=600)
     cluster.plane.kubectl('delete', 'services', '-l', 'component!=apiserver')
+    # Folders of the node that pods ask for by hostPath stay when they go.
+    cluster.each(lambda node: node.sh('rm -rf -- %s %s' % (SOCKETS, CHECKPOINTS)))
     all_free(cluster)
     wait_capacity(cluster)
 

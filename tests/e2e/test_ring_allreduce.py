@@ -4,9 +4,10 @@
 import re
 import time
 
+from deployed import CHECKPOINTS
 from node import CARDS, pod
 from shipped import start_device_plugin
-from training import EVERY, FOLDER, IMAGE, OPTIONS, PACE, SECURITY, STEPS, begin, compare, digest, losses
+from training import EVERY, IMAGE, OPTIONS, PACE, SECURITY, STEPS, begin, compare, digest, losses
 
 TOGETHER = True  # the second compares with what the first found
 ONLY_LONG = True
@@ -21,7 +22,7 @@ def setup(node):
 def teardown(node):
     for name in node.sh('ls /etc/kubernetes/manifests').split():
         node.delete_pod(name[:-len('.json')])
-    node.sh('rm -rf -- %s/ring*' % FOLDER)
+    node.sh('rm -rf -- %s/ring*' % CHECKPOINTS)
     free_and_clean(node)
 
 
@@ -31,14 +32,14 @@ def free_and_clean(node):
         assert node.card_attr(i, 'dirty_bytes') == '0', node.card_attr(i, 'dirty_bytes')
 
 
-def start(node, name, rank, first, more=(), folder=FOLDER + '/ring'):
+def start(node, name, rank, first, more=(), folder=CHECKPOINTS + '/ring'):
     """One of two ranks; first is the address of rank 0."""
     args = OPTIONS + ['--rank=%d' % rank, '--peers=%s:%d,rank-1' % (first, PORT), '--job=' + name[:-2],
                       '--checkpoint-dir=/checkpoints', *more]
     node.apply_pod(pod(name, IMAGE, args=args, gaudis=1, mounts={'/checkpoints': folder}, securityContext=SECURITY))
 
 
-def start_both(node, stem, more=(), folder=FOLDER + '/ring'):
+def start_both(node, stem, more=(), folder=CHECKPOINTS + '/ring'):
     """Both ranks, STEM-0 and STEM-1. Rank 0 does not need its own address, which nobody knows before it runs."""
     names = stem + '-0', stem + '-1'
     start(node, names[0], 0, '0.0.0.0', more, folder)
@@ -69,7 +70,7 @@ def test_losses_are_those_of_one_process(node):
     node.delete_pod('ring-one')
     assert wanted[STEPS - 1] < wanted[0] / 4, wanted
     before = received(node)
-    names = start_both(node, 'ring', folder=FOLDER + '/ring-whole')
+    names = start_both(node, 'ring', folder=CHECKPOINTS + '/ring-whole')
     for name in names:
         node.wait_pod(name, 'Succeeded')
     logs = [node.logs(name) for name in names]
@@ -80,7 +81,7 @@ def test_losses_are_those_of_one_process(node):
     assert losses(logs[0]) == losses(logs[1]) and digest(logs[0]) == digest(logs[1])
     for name in names:
         node.delete_pod(name)
-    node.sh('rm -rf -- %s/ring-whole' % FOLDER)
+    node.sh('rm -rf -- %s/ring-whole' % CHECKPOINTS)
     free_and_clean(node)
     # Each rank sends one chunk in each of two rounds, which is many packets of at most 4096 bytes.
     for old, new in zip(before, received(node)):
@@ -107,9 +108,9 @@ def test_killed_rank_resumes(node):
         node.delete_pod(name)
     free_and_clean(node)
     # Half a checkpoint of a writer that was killed, and one that somebody damaged: neither is used.
-    files = node.sh('ls %s/ring' % FOLDER).split()
+    files = node.sh('ls %s/ring' % CHECKPOINTS).split()
     newest = max(re.search(r'step-(\d+)', f).group(1) for f in files)
-    node.sh('cd %s/ring && head -c 1000 rank-0000-step-%s.ckpt >rank-0000-step-%012d.ckpt' % (FOLDER, newest, STEPS - 1))
+    node.sh('cd %s/ring && head -c 1000 rank-0000-step-%s.ckpt >rank-0000-step-%012d.ckpt' % (CHECKPOINTS, newest, STEPS - 1))
     again = start_both(node, 'ring-on')
     for name in again:
         node.wait_pod(name, 'Succeeded')
@@ -125,17 +126,17 @@ def test_killed_rank_resumes(node):
 
 def test_rank_whose_peer_never_comes(node):
     """A rank that waits in vain ends with a status that a Job counts, names who is missing, and gives its Gaudi back"""
-    start(node, 'ring-alone-0', 0, '0.0.0.0', ['--join-timeout=3'], FOLDER + '/ring-alone')
+    start(node, 'ring-alone-0', 0, '0.0.0.0', ['--join-timeout=3'], CHECKPOINTS + '/ring-alone')
     log = ended(node, 'ring-alone-0', 1)
     assert 'these ranks did not come within 3 s: 1' in log, log
     node.delete_pod('ring-alone-0')
-    node.sh('rm -rf -- %s/ring-alone' % FOLDER)
+    node.sh('rm -rf -- %s/ring-alone' % CHECKPOINTS)
     free_and_clean(node)
 
 
 def test_told_to_stop(node):
     """A pod that is deleted in the middle of a step ends within its grace, says so, and the other notices"""
-    names = start_both(node, 'ring-stop', [PACE], FOLDER + '/ring-stop')
+    names = start_both(node, 'ring-stop', [PACE], CHECKPOINTS + '/ring-stop')
     node.wait_log(names[1], r'^step=1 ')
     pid = node.pid(names[1])
     since = time.monotonic()
@@ -145,5 +146,5 @@ def test_told_to_stop(node):
     ended(node, names[0], 3)
     for name in names:
         node.delete_pod(name)
-    node.sh('rm -rf -- %s/ring-stop' % FOLDER)
+    node.sh('rm -rf -- %s/ring-stop' % CHECKPOINTS)
     free_and_clean(node)

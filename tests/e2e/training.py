@@ -5,6 +5,7 @@ import os
 import re
 
 from cluster import ClusterError
+from deployed import CHECKPOINTS
 from node import ROOT, manifests, pod
 
 IMAGE = 'gaudi-p2p/ring-allreduce:dev'
@@ -13,7 +14,6 @@ NAME = 'ring-allreduce'
 STEPS, EVERY = 40, 5
 PACE = '--pace=1500'  # of a step, so that there is time to disturb a training
 OPTIONS = ['--steps=%d' % STEPS, '--checkpoint-every=%d' % EVERY, '--batch=48', '--hidden=512', '--rate=0.1']
-FOLDER = '/var/lib/gaudi-p2p-checkpoints'
 SECURITY = {'allowPrivilegeEscalation': False, 'readOnlyRootFilesystem': True, 'capabilities': {'drop': ['ALL']},
             'seccompProfile': {'type': 'RuntimeDefault'}}
 # Of a loss between one process and several: sums of float32 in another order, over all steps.
@@ -65,7 +65,7 @@ class Training:
         template['spec']['containers'][0]['args'] = [
             '--world=%d' % self.world, '--service=' + self.name, '--checkpoint-dir=/checkpoints', *OPTIONS, *self.more]
         volume, = template['spec']['volumes']
-        volume['hostPath']['path'] = '%s/%s' % (FOLDER, self.name)
+        volume['hostPath']['path'] = '%s/%s' % (CHECKPOINTS, self.name)
         return service, job
 
     def start(self):
@@ -114,7 +114,7 @@ class Training:
     def delete(self):
         self.cluster.plane.kubectl('delete', 'job/' + self.name, 'service/' + self.name, '--ignore-not-found',
                                    '--cascade=foreground', timeout=300)
-        self.cluster.each(lambda node: node.sh('rm -rf -- %s/%s' % (FOLDER, self.name)))
+        self.cluster.each(lambda node: node.sh('rm -rf -- %s/%s' % (CHECKPOINTS, self.name)))
 
 
 def of_one_process(cluster):
