@@ -33,7 +33,12 @@ static int check_addresses(const struct request *req, const struct place *pod, c
 	if (n < 0)
 		return cni_error_set(error, CNI_ERR_DECODE, 0, "the addresses of prevResult make no sense");
 	for (int i = 0; i < n; i++) {
-		if (rtlink_find_address(pod->rt, link->index, &addresses[i]) < 0)
+		int r = rtlink_find_address(pod->rt, link->index, &addresses[i]);
+
+		if (r < 0 && r != -ENODEV)
+			return cni_error_set(error, CNI_ERR_IO, r, "cannot read the addresses of %s: %s",
+					     link->name, strerror(-r));
+		if (r < 0)
 			return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
 					     "netdev %s has lost address %d of prevResult", link->name, i);
 	}
@@ -90,7 +95,12 @@ static int check_routes(const struct request *req, const struct place *pod, stru
 	if (n < 0)
 		return cni_error_set(error, CNI_ERR_DECODE, 0, "'routes' of prevResult");
 	for (int i = 0; i < n; i++) {
-		if (rtlink_find_route(pod->rt, &routes[i]) < 0)
+		int r = rtlink_find_route(pod->rt, &routes[i]);
+
+		if (r < 0 && r != -ENODEV)
+			return cni_error_set(error, CNI_ERR_IO, r, "cannot read the routes of the pod: %s",
+					     strerror(-r));
+		if (r < 0)
 			return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
 					     "the pod has lost route %d of prevResult", i);
 	}

@@ -7,8 +7,6 @@
 
 #include "rdmanl.h"
 
-#define DUMP_TRIES 5
-
 static struct nla_policy policy[RDMA_NLDEV_ATTR_MAX] = {
 	[RDMA_NLDEV_ATTR_DEV_INDEX] = { .type = NLA_U32 },
 	[RDMA_NLDEV_ATTR_DEV_NAME] = { .type = NLA_STRING, .maxlen = RDMANL_NAME_MAX },
@@ -106,7 +104,7 @@ int rdmanl_list(struct nlchan *chan, struct rdmanl_device **ret, size_t *ret_n)
 {
 	int r = -EAGAIN;
 
-	for (int try = 0; try < DUMP_TRIES && r == -EAGAIN; try++) {
+	for (int try = 0; try < NLCHAN_DUMP_TRIES && r == -EAGAIN; try++) {
 		_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RDMA_NLDEV_CMD_GET, NLM_F_DUMP);
 		struct device_list list = { 0 };
 
@@ -181,7 +179,7 @@ int rdmanl_port(struct nlchan *chan, uint32_t index, struct rdmanl_port *ret)
 	struct rdmanl_port port = { 0 };
 	int r = -EAGAIN;
 
-	for (int try = 0; try < DUMP_TRIES && r == -EAGAIN; try++) {
+	for (int try = 0; try < NLCHAN_DUMP_TRIES && r == -EAGAIN; try++) {
 		_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RDMA_NLDEV_CMD_PORT_GET, NLM_F_DUMP);
 
 		if (!msg || nla_put_u32(msg, RDMA_NLDEV_ATTR_DEV_INDEX, index) < 0)
