@@ -210,7 +210,8 @@ def test_the_multus_component_is_for_clusters_with_multus(cluster):
     spec = {d['metadata']['name']: d['spec']['template']['spec'] for d in cluster.plane.get('daemonsets', '-n', NAMESPACE)}
     main, = spec['cni-rdma']['containers']
     assert '--no-chain' in main['args'] and '--no-chain' in main['readinessProbe']['exec']['command'], main
-    assert '--nonrevocable=hold' in spec['gaudi-driver-loader']['containers'][0]['args']
+    main, = spec['gaudi-driver-loader']['containers']
+    assert '--nonrevocable=hold' in main['args'] and '--nonrevocable=hold' in main['readinessProbe']['exec']['command'], main
     assert all('affinity' in pod for pod in spec.values())
     # The other way round with the component "remove" behind it: its readiness counts, and options stay.
     removing = daemonsets_of(cluster, with_components(cluster, 'multus', 'remove'))
