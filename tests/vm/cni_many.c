@@ -43,38 +43,20 @@ static void make_pods(int n, int round)
 	}
 }
 
-/* "Try again later", as the kubelet does: on a slow machine so many may take longer than one waits for the lock. */
-static bool is_early(const struct call *call)
-{
-	return call->status != 0 && call->code == 11;
-}
-
 /* All at once; the calls have their answers afterwards. */
 static void call_all(const char *verb, int n)
 {
 	static int pipes[PODS_MAX];
 	static pid_t pids[PODS_MAX];
-	int early = n;
 
-	for (bool first = true; early > 0; first = false) {
-		for (int i = 0; i < n; i++) {
-			pids[i] = 0;
-			if (!first && !is_early(&calls[i]))
-				continue;
-			calls[i] = (struct call){ .verb = verb,
-						  .pod = &pods[i],
-						  .extra = wants_nic(i) ? NIC : SOFT };
-			if (wants_nic(i))
-				calls[i].device = node_nics[nic_of(i)].pci;
-			pids[i] = call_begin(&calls[i], &pipes[i]);
-		}
-		early = 0;
-		for (int i = 0; i < n; i++) {
-			if (pids[i])
-				call_end(&calls[i], pids[i], pipes[i]);
-			early += is_early(&calls[i]);
-		}
+	for (int i = 0; i < n; i++) {
+		calls[i] = (struct call){ .verb = verb, .pod = &pods[i], .extra = wants_nic(i) ? NIC : SOFT };
+		if (wants_nic(i))
+			calls[i].device = node_nics[nic_of(i)].pci;
+		pids[i] = call_begin(&calls[i], &pipes[i]);
 	}
+	for (int i = 0; i < n; i++)
+		call_end(&calls[i], pids[i], pipes[i]);
 }
 
 static void check_pods(int n)
