@@ -26,9 +26,12 @@ def nics(node):
 
 
 def records(node):
-    """The attachments that cni-rdma has recorded: container and the boot in which it was written."""
-    names = node.sh('ls %s' % STATE).split()
-    return [json.loads(node.read('%s/%s' % (STATE, name))) for name in names if name.endswith('.json')]
+    """The attachments that cni-rdma has recorded: container and the boot in which it was written.
+
+    The runtime may end one while they are read: a record that is gone by then is none.
+    """
+    out = node.sh('for f in %s/*.json; do cat "$f" 2>/dev/null || test ! -e "$f" || exit 1; printf "\\0"; done' % STATE)
+    return [json.loads(record) for record in out.split('\0') if record]
 
 
 def start_pods(node, name):
