@@ -54,7 +54,8 @@ LIBS_device-plugin :=
 DIR_cni-rdma := cni-rdma
 USES_cni-rdma := kubelet grpc sysfs json node base
 # libnl and not libmnl: Debian ships only libnl as an archive, and the plugin is static.
-LIBS_cni-rdma := -lnl-route-3 -lnl-3 -lm
+# -u: takes noresolver.o before libnl asks the C library for the same.
+LIBS_cni-rdma := -Wl,-u,getaddrinfo -lnl-route-3 -lnl-3 -lm
 override CPPFLAGS += -isystem /usr/include/libnl3
 
 DIR_cni-install := cni-rdma/install
