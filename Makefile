@@ -27,7 +27,8 @@ WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes \
 override CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilib -Idriver/uapi -I$(O)/gen
 # What runs on every node (STATIC) waits for the kernel most of the time: there size counts, in memory too. It lies at
 # an address that changes with every start, like any other program, and asks no name service: of that the linker warns.
-STATIC_LDFLAGS := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs,--fatal-warnings
+STATIC_LD := mk/static.ld
+STATIC_LDFLAGS := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs,--fatal-warnings,-T,$(STATIC_LD)
 override CFLAGS += -std=gnu11 -g $(if $(STATIC),-Os -fPIE -fno-asynchronous-unwind-tables,-O2) -ffunction-sections -fdata-sections -fno-strict-aliasing $(WARN) -Werror=implicit-function-declaration \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-fstack-protector-strong)
 override LDFLAGS += -Wl,--gc-sections $(if $(SAN),-fsanitize=$(SAN))
@@ -68,8 +69,8 @@ $(O)/libunit.a: $(UNIT_HELPERS)
 $(UNIT_HELPERS): | $(GEN_kubelet:%=$(O)/gen/%.pb-c.h)
 
 define program_rules
-$(O)/$(1): $(O)/obj/$$(DIR_$$(PART_$(1)))/main.o $(O)/lib$$(PART_$(1)).a $$(foreach p,$$(USES_$$(PART_$(1))),$(O)/lib$$(p).a)
-	$$(Q)$$(CC) $$(LDFLAGS) $(if $(STATIC),$(STATIC_LDFLAGS)) -o $$@ $$^ $$(LIBS_$$(PART_$(1))) $$(foreach p,$$(USES_$$(PART_$(1))),$$(LIBS_$$(p))) $(if $(STATIC),-lpthread)
+$(O)/$(1): $(O)/obj/$$(DIR_$$(PART_$(1)))/main.o $(O)/lib$$(PART_$(1)).a $$(foreach p,$$(USES_$$(PART_$(1))),$(O)/lib$$(p).a) $(if $(STATIC),$(STATIC_LD))
+	$$(Q)$$(CC) $$(LDFLAGS) $(if $(STATIC),$(STATIC_LDFLAGS)) -o $$@ $$(filter-out %.ld,$$^) $$(LIBS_$$(PART_$(1))) $$(foreach p,$$(USES_$$(PART_$(1))),$$(LIBS_$$(p))) $(if $(STATIC),-lpthread)
 endef
 $(foreach p,$(PROGRAMS),$(eval $(call program_rules,$(p))))
 
