@@ -4,6 +4,7 @@
  * neighbours, in every version of the protocol. And alone, in a root folder that has nothing else.
  */
 #include <arpa/inet.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -377,4 +378,27 @@ TEST(cni_runs_in_an_empty_root, .initial_netns = true)
 	CHECK_EQ(umount(EMPTY_ROOT "/sys"), 0);
 	pod_end(&pod);
 	node_end();
+}
+
+/* As it is shipped: whoever finds a hole in it has no address to jump to, and no table of its to write. */
+TEST(cni_program_lies_anywhere_loads_nothing_and_writes_no_code)
+{
+	unsigned int relro = 0;
+	Elf64_Phdr part;
+	Elf64_Ehdr head;
+	int fd = open(EMPTY_ROOT "/opt/cni/bin/cni-rdma", O_RDONLY | O_CLOEXEC);
+
+	CHECK(fd >= 0);
+	CHECK_EQ(pread(fd, &head, sizeof(head), 0), sizeof(head));
+	CHECK_MSG(head.e_type == ET_DYN, "it is of type %u", head.e_type);
+	for (unsigned int i = 0; i < head.e_phnum; i++) {
+		CHECK_EQ(pread(fd, &part, sizeof(part), (off_t)(head.e_phoff + i * sizeof(part))),
+			 sizeof(part));
+		CHECK_MSG(part.p_type != PT_INTERP, "it asks for a dynamic loader");
+		CHECK_MSG((part.p_flags & (PF_W | PF_X)) != (PF_W | PF_X),
+			  "part %u is code that it can write", i);
+		relro += part.p_type == PT_GNU_RELRO;
+	}
+	CHECK_EQ(relro, 1);
+	close(fd);
 }
