@@ -13,8 +13,6 @@
 #include "base/cleanup.h"
 
 #define NLCHAN_TEXT_MAX 160
-/* How often a list is asked for that changes each time while it is read. */
-#define NLCHAN_DUMP_TRIES 5
 
 struct nlchan;
 

@@ -5,6 +5,7 @@
 
 #include <netlink/attr.h>
 
+#include "nldump.h"
 #include "rdmanl.h"
 
 static struct nla_policy policy[RDMA_NLDEV_ATTR_MAX] = {
@@ -100,25 +101,28 @@ static int parse_device(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
+static void forget_devices(void *arg)
+{
+	struct device_list *list = arg;
+
+	free(list->devices);
+	*list = (struct device_list){ 0 };
+}
+
 int rdmanl_list(struct nlchan *chan, struct rdmanl_device **ret, size_t *ret_n)
 {
-	int r = -EAGAIN;
+	_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RDMA_NLDEV_CMD_GET, NLM_F_DUMP);
+	struct device_list list = { 0 };
+	int r;
 
-	for (int try = 0; try < NLCHAN_DUMP_TRIES && r == -EAGAIN; try++) {
-		_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RDMA_NLDEV_CMD_GET, NLM_F_DUMP);
-		struct device_list list = { 0 };
-
-		if (!msg)
-			return -ENOMEM;
-		r = nlchan_talk(chan, msg, parse_device, &list);
-		if (r >= 0) {
-			*ret = list.devices;
-			*ret_n = list.n;
-			return 0;
-		}
-		free(list.devices);
-	}
-	return r;
+	if (!msg)
+		return -ENOMEM;
+	r = nldump_read(chan, msg, parse_device, forget_devices, &list);
+	if (r < 0)
+		return r;
+	*ret = list.devices;
+	*ret_n = list.n;
+	return 0;
 }
 
 int rdmanl_find(struct nlchan *chan, const char *name, struct rdmanl_device *ret)
@@ -174,18 +178,22 @@ static int parse_port(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
+static void forget_port(void *arg)
+{
+	struct rdmanl_port *port = arg;
+
+	*port = (struct rdmanl_port){ 0 };
+}
+
 int rdmanl_port(struct nlchan *chan, uint32_t index, struct rdmanl_port *ret)
 {
+	_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RDMA_NLDEV_CMD_PORT_GET, NLM_F_DUMP);
 	struct rdmanl_port port = { 0 };
-	int r = -EAGAIN;
+	int r;
 
-	for (int try = 0; try < NLCHAN_DUMP_TRIES && r == -EAGAIN; try++) {
-		_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RDMA_NLDEV_CMD_PORT_GET, NLM_F_DUMP);
-
-		if (!msg || nla_put_u32(msg, RDMA_NLDEV_ATTR_DEV_INDEX, index) < 0)
-			return -ENOMEM;
-		r = nlchan_talk(chan, msg, parse_port, &port);
-	}
+	if (!msg || nla_put_u32(msg, RDMA_NLDEV_ATTR_DEV_INDEX, index) < 0)
+		return -ENOMEM;
+	r = nldump_read(chan, msg, parse_port, forget_port, &port);
 	if (r >= 0)
 		*ret = port;
 	return r;

@@ -7,6 +7,7 @@
 
 #include <netlink/attr.h>
 
+#include "nldump.h"
 #include "rtlink.h"
 
 static struct nla_policy policy[IFLA_MAX + 1] = {
@@ -183,28 +184,23 @@ static int match_address(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
-/* Gives parse every entry of a list of the kernel; twice when the list changed meanwhile. */
-static int dump(struct nlchan *chan, int type, const void *head, size_t size, nl_recvmsg_msg_cb_t parse,
-		void *arg)
+static void forget_address(void *arg)
 {
-	int r = -EAGAIN;
+	struct find_address *find = arg;
 
-	for (int try = 0; try < NLCHAN_DUMP_TRIES && r == -EAGAIN; try++) {
-		_cleanup_(nlmsg_freep) struct nl_msg *msg = nlchan_request(type, NLM_F_DUMP);
-
-		if (!msg || nlmsg_append(msg, (void *)(uintptr_t)head, size, NLMSG_ALIGNTO) < 0)
-			return -ENOMEM;
-		r = nlchan_talk(chan, msg, parse, arg);
-	}
-	return r;
+	find->found = false;
 }
 
 int rtlink_find_address(struct nlchan *chan, unsigned index, const struct rtlink_address *address)
 {
-	const struct ifaddrmsg info = { .ifa_family = (uint8_t)address->family };
+	_cleanup_(nlmsg_freep) struct nl_msg *msg = nlchan_request(RTM_GETADDR, NLM_F_DUMP);
+	struct ifaddrmsg info = { .ifa_family = (uint8_t)address->family };
 	struct find_address find = { .address = address, .index = index };
-	int r = dump(chan, RTM_GETADDR, &info, sizeof(info), match_address, &find);
+	int r;
 
+	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0)
+		return -ENOMEM;
+	r = nldump_read(chan, msg, match_address, forget_address, &find);
 	return r < 0 ? r : find.found ? 0 : -ENODEV;
 }
 
@@ -289,13 +285,23 @@ static int match_route(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
+static void forget_route(void *arg)
+{
+	struct find_route *find = arg;
+
+	find->found = false;
+}
+
 int rtlink_find_route(struct nlchan *chan, const struct rtlink_route *route)
 {
-	const struct rtmsg info = { .rtm_family = (uint8_t)route->dst.family };
+	_cleanup_(nlmsg_freep) struct nl_msg *msg = nlchan_request(RTM_GETROUTE, NLM_F_DUMP);
+	struct rtmsg info = { .rtm_family = (uint8_t)route->dst.family };
 	struct find_route find = { .route = route };
 	int r;
 
+	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0)
+		return -ENOMEM;
 	network_of(&route->dst, find.network);
-	r = dump(chan, RTM_GETROUTE, &info, sizeof(info), match_route, &find);
+	r = nldump_read(chan, msg, match_route, forget_route, &find);
 	return r < 0 ? r : find.found ? 0 : -ENODEV;
 }
