@@ -94,7 +94,7 @@ int move_inspect(const struct move *move, const char *pci, const char *netdev_hi
 			      pci);
 		return -EOPNOTSUPP;
 	}
-	if (place_is_infiniband(move->host, device.name) || fault_point("infiniband") < 0) {
+	if (place_is_infiniband(move->host, device.name)) {
 		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
 			      "RDMA device %s of NIC %s is InfiniBand, and only RoCE is handled", device.name,
 			      pci);
@@ -197,9 +197,7 @@ static int rdma_in(const struct move *move, const struct state_nic *nic, uint32_
 
 	r = fault_point("rdma-move");
 	if (r == 0)
-		r = fault_point("rdma-unmovable") < 0
-			    ? -EOPNOTSUPP
-			    : rdmanl_move(move->host->rdma, index, move->pod->netns_fd);
+		r = rdmanl_move(move->host->rdma, index, move->pod->netns_fd);
 	if (r < 0) {
 		fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, move->host->rdma, "move into the pod RDMA device",
 			     nic->rdma);
@@ -341,8 +339,7 @@ static int rdma_out_of_pod(const struct move *move, const struct state_nic *nic,
 		return stray_link_down(move, nic, since);
 	if (r == -ENODEV)
 		return 0;
-	/* Tests let a soft link take the way of hardware. */
-	if (r == 0 && nic->soft && fault_point("out-by-move") == 0) {
+	if (r == 0 && nic->soft) {
 		r = rdmanl_del_link(move->pod->rdma, device.index);
 		if (r == 0)
 			step_done(move, since, "took down link %s in the pod: every region on it is gone",

@@ -189,30 +189,3 @@ TEST(cni_pod_on_the_host_network_is_let_through_when_allowed, .initial_netns = t
 	node_check_as_before("after DEL");
 	node_end();
 }
-
-TEST(cni_driver_that_cannot_move_is_refused_or_let_through, .initial_netns = true)
-{
-	struct call call = { .verb = "ADD", .extra = SHARED, .fault = "rdma-unmovable" };
-	struct pod pod, next;
-
-	node_begin();
-	pod = pod_new("h3");
-	next = pod_new("h4");
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = "rdma-unmovable"), 102);
-	node_check_as_before("after the refusal");
-	call.pod = &pod;
-	call.device = node_nics[0].pci;
-	CHECK_EQ(call_plugin(&call), 0);
-	CHECK_MSG(!strstr(call.answer, "rdma0"), "result %s", call.answer);
-	node_check_as_before("let through");
-	pod_check(&pod, 0);
-	/* It is nobody's. */
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &next, .device = node_nics[0].pci), 0);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	pod_check(&next, 1);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &next), 0);
-	node_check_as_before("at the end");
-	pod_end(&pod);
-	pod_end(&next);
-	node_end();
-}

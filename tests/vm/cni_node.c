@@ -150,7 +150,10 @@ static void snapshot(char *text, size_t size, bool with_gid)
 		    pci_of(*name), mtu);
 	}
 	for (char **name = node_names_in("/sys/class/infiniband"); *name; name++) {
-		if (!read_attr(parent, sizeof(parent), "/sys/class/infiniband/%s/parent", *name))
+		/* Soft-RoCE's own attribute, or what the core knows of any device with a GID. */
+		if (!read_attr(parent, sizeof(parent), "/sys/class/infiniband/%s/parent", *name) &&
+		    !read_attr(parent, sizeof(parent), "/sys/class/infiniband/%s/ports/1/gid_attrs/ndevs/0",
+			       *name))
 			strcpy(parent, "-");
 		add(text, size, "rdma %s on %s uverbs%d%s\n", *name, parent, uverbs_of(*name),
 		    with_gid && has_gid(*name) ? " gid" : "");
@@ -186,9 +189,15 @@ static void set_mode(const char *mode)
 	CHECK_EQ(r, 0);
 }
 
-/* Links that are left, and netdevs that a dead namespace returned under other names. */
+/* Cards and links that are left, and netdevs that a dead namespace returned under other names. */
 static void clear_links(void)
 {
+	int r = -EAGAIN;
+
+	/* Busy while a process of an earlier test still ends with a card open. */
+	for (double end = vm_now() + 20; r == -EAGAIN && vm_now() < end; vm_sleep(r == -EAGAIN ? 0.1 : 0))
+		r = vm_rmmod("roce_card");
+	CHECK_MSG(r == 0 || r == -ENOENT, "roce_card stays: %s", strerror(-r));
 	for (char **name = node_names_in("/sys/class/infiniband"); *name; name++)
 		CHECK_EQ(node_run("rdma link del %s", *name), 0);
 	for (char **name = node_names_in("/sys/class/net"); *name; name++) {
@@ -216,7 +225,33 @@ int node_state_files(void)
 	return n;
 }
 
-static void begin(const char *mode)
+/* Soft-RoCE links rxe0 and on. */
+static void make_links(void)
+{
+	for (size_t i = 0; i < NODE_NICS; i++) {
+		struct node_nic *nic = &node_nics[i];
+
+		snprintf(nic->rdma, sizeof(nic->rdma), "rxe%zu", i);
+		CHECK_EQ(node_run("rdma link add %s type rxe netdev %s", nic->rdma, nic->netdev), 0);
+	}
+}
+
+/* RDMA devices roce0 and on, below the NICs' PCI functions. */
+static void make_cards(const char *parameters)
+{
+	char all[128] = "netdevs=";
+
+	for (size_t i = 0; i < NODE_NICS; i++) {
+		struct node_nic *nic = &node_nics[i];
+
+		snprintf(nic->rdma, sizeof(nic->rdma), "roce%zu", i);
+		add(all, sizeof(all), "%s%s", nic->netdev, i + 1 < NODE_NICS ? "," : " ");
+	}
+	add(all, sizeof(all), "%s", parameters);
+	CHECK_EQ(vm_insmod("roce_card", all), 0);
+}
+
+static void begin(const char *mode, const char *cards)
 {
 	size_t n = 0;
 
@@ -235,25 +270,34 @@ static void begin(const char *mode)
 		}
 		snprintf(nic->pci, sizeof(nic->pci), "%s", pci_of(*name));
 		snprintf(nic->netdev, sizeof(nic->netdev), "%s", *name);
-		snprintf(nic->rdma, sizeof(nic->rdma), "rxe%zu", n);
 		CHECK_EQ(node_run("ip link set %s up mtu 1400", nic->netdev), 0);
-		CHECK_EQ(node_run("rdma link add %s type rxe netdev %s", nic->rdma, nic->netdev), 0);
-		nic->uverbs = uverbs_of(nic->rdma);
-		CHECK_EQ(nic->uverbs, (long long)n);
 		n++;
 	}
 	CHECK_MSG(n == NODE_NICS, "the machine has %zu virtio NICs, the tests need %d", n, NODE_NICS);
+	if (cards)
+		make_cards(cards);
+	else
+		make_links();
+	for (n = 0; n < NODE_NICS; n++) {
+		node_nics[n].uverbs = uverbs_of(node_nics[n].rdma);
+		CHECK_EQ(node_nics[n].uverbs, (long long)n);
+	}
 	node_remember();
 }
 
 void node_begin(void)
 {
-	begin("exclusive");
+	begin("exclusive", NULL);
 }
 
 void node_begin_shared(void)
 {
-	begin("shared");
+	begin("shared", NULL);
+}
+
+void node_begin_cards(const char *parameters)
+{
+	begin("exclusive", parameters);
 }
 
 void node_end(void)

@@ -32,7 +32,13 @@ extern struct node_nic node_nics[NODE_NICS];
 void node_begin(void);
 void node_begin_shared(void);
 
-/* Leaves the machine as other tests expect it: shared mode, no links. */
+/*
+ * The same with NICs as hardware has them: instead of links, RDMA devices below the PCI functions, which live on when
+ * their netdev moves (modules/roce_card.c). parameters: more of that module's, or "".
+ */
+void node_begin_cards(const char *parameters);
+
+/* Leaves the machine as other tests expect it: shared mode, no links and no cards. */
 void node_end(void);
 
 /* The NICs and RDMA devices as the host sees them, one line each, always in the same order. */

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * NICs as hardware has them: the RDMA device lies below the NIC's PCI function, lives on when the netdev moves and moves
+ * itself, where Soft-RoCE's link ends and is made again. modules/roce_card.c gives the virtio NICs such devices.
+ */
+#include <fcntl.h>
+#include <rdma/ib_user_ioctl_verbs.h>
+#include <rdma/ib_user_verbs.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cni_node.h"
+#include "vm.h"
+
+#define SHARED "\"allowShared\":true,"
+
+TEST(cni_card_goes_in_and_comes_back, .initial_netns = true)
+{
+	struct call call = { .verb = "ADD" };
+	struct pod pod, other;
+
+	node_begin_cards("");
+	pod = pod_new("c1");
+	other = pod_new("c2");
+	call.pod = &pod;
+	call.device = node_nics[1].pci;
+	CHECK_EQ(call_plugin(&call), 0);
+	pod_check(&pod, 2);
+	CHECK_EQ(CNI(.verb = "CHECK", .pod = &pod, .prev = call.answer), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = node_nics[1].pci), 103);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = node_nics[0].pci), 0);
+	pod_check(&other, 1);
+	pod_check(&pod, 2);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &other), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("after DEL");
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("after the second DEL");
+	pod_check(&pod, 0);
+	pod_end(&pod);
+	pod_end(&other);
+	node_end();
+}
+
+static const char *const steps[] = { "state-save",   "netdev-move", "rdma-move", "rdma-find",
+				     "number-after", "netdev-up",   "gid",	 "result" };
+enum { STEPS = sizeof(steps) / sizeof(steps[0]) };
+
+TEST(cni_card_add_failing_anywhere_restores_the_host, .initial_netns = true, .seconds = 120)
+{
+	struct pod pod;
+
+	node_begin_cards("");
+	pod = pod_new("c3");
+	for (int i = 0; i < STEPS; i++) {
+		CHECK_MSG(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = steps[i]) != 0,
+			  "%s", steps[i]);
+		node_check_as_before(steps[i]);
+		pod_check(&pod, 0);
+	}
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	pod_check(&pod, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("at the end");
+	pod_end(&pod);
+	node_end();
+}
+
+TEST(cni_card_add_killed_anywhere_is_repaired, .initial_netns = true, .seconds = 120)
+{
+	struct pod pod;
+	char kill[32];
+
+	node_begin_cards("");
+	pod = pod_new("c4");
+	for (int i = 0; i < STEPS; i++) {
+		if (strcmp(steps[i], "number-after") == 0)
+			continue; /* a comparison, not a step */
+		snprintf(kill, sizeof(kill), "%s:kill", steps[i]);
+		CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = kill),
+			 128 + SIGKILL);
+		if (i % 2) {
+			CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+			node_check_as_before(kill);
+		}
+		CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+		pod_check(&pod, 1);
+		CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+		node_check_as_before(kill);
+	}
+	pod_end(&pod);
+	node_end();
+}
+
+/* The kernel gives RDMA devices of a dead namespace back, under another name if theirs is taken, and netdevs with PCI too. */
+TEST(cni_card_comes_back_after_its_namespace_died, .initial_netns = true)
+{
+	struct pod a, b;
+
+	node_begin_cards("");
+	a = pod_new("c5");
+	b = pod_new("c6");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[0].pci), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[1].pci), 0);
+	pod_end(&a);
+	pod_end(&b);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
+	node_check_as_before("after DEL without namespaces");
+	node_end();
+}
+
+static void sleep_long(void *arg)
+{
+	(void)arg;
+	vm_sleep(120);
+}
+
+TEST(cni_card_comes_back_from_a_namespace_that_only_a_process_holds, .initial_netns = true)
+{
+	struct pod pod;
+	pid_t holder;
+
+	node_begin_cards("");
+	pod = pod_new("c7");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	holder = pod_child(&pod, sleep_long, NULL);
+	vm_sleep(0.3);
+	pod_end(&pod);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("after DEL");
+	kill(holder, SIGKILL);
+	waitpid(holder, NULL, 0);
+	node_end();
+}
+
+/* --- regions ------------------------------------------------------------------- */
+static int regions(void)
+{
+	char text[16];
+
+	CHECK(vm_read("/sys/module/roce_card/parameters/regions", text, sizeof(text)) > 0);
+	return atoi(text);
+}
+
+/* By the kernel's ABI itself: no library knows the device. */
+static void command(int fd, unsigned int number, void *request, size_t size, void *response,
+		    size_t response_size)
+{
+	struct ib_uverbs_cmd_hdr *head = request;
+	uint64_t answer = (uintptr_t)response;
+
+	*head = (struct ib_uverbs_cmd_hdr){ .command = number,
+					    .in_words = size / 4,
+					    .out_words = response_size / 4 };
+	memcpy(head + 1, &answer, sizeof(answer));
+	CHECK_EQ(write(fd, request, size), (long long)size);
+}
+
+/* Registers a region on the pod's one device, and gives its file away. */
+static void hold_region(void *arg)
+{
+	static char memory[65536];
+	struct {
+		struct ib_uverbs_cmd_hdr head;
+		struct ib_uverbs_get_context body;
+	} get_context = { 0 };
+	struct {
+		struct ib_uverbs_cmd_hdr head;
+		struct ib_uverbs_alloc_pd body;
+	} alloc_pd = { 0 };
+	struct {
+		struct ib_uverbs_cmd_hdr head;
+		struct ib_uverbs_reg_mr body;
+	} reg_mr = { .body = { .start = (uintptr_t)memory,
+			       .length = sizeof(memory),
+			       .hca_va = (uintptr_t)memory,
+			       .access_flags = IB_UVERBS_ACCESS_LOCAL_WRITE } };
+	struct ib_uverbs_get_context_resp context;
+	struct ib_uverbs_alloc_pd_resp pd;
+	struct ib_uverbs_reg_mr_resp mr;
+	int sock = *(int *)arg, fd;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/dev/infiniband/uverbs%d", node_nics[0].uverbs);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	CHECK(fd >= 0);
+	command(fd, IB_USER_VERBS_CMD_GET_CONTEXT, &get_context, sizeof(get_context), &context,
+		sizeof(context));
+	command(fd, IB_USER_VERBS_CMD_ALLOC_PD, &alloc_pd, sizeof(alloc_pd), &pd, sizeof(pd));
+	reg_mr.body.pd_handle = pd.pd_handle;
+	command(fd, IB_USER_VERBS_CMD_REG_MR, &reg_mr, sizeof(reg_mr), &mr, sizeof(mr));
+	CHECK_EQ(regions(), 1);
+	vm_send_fd(sock, fd);
+	vm_await(sock);
+}
+
+TEST(cni_card_leaves_the_pod_without_the_regions_that_a_stranger_holds, .initial_netns = true)
+{
+	struct pod pod;
+	int sock[2], fd;
+	pid_t child;
+
+	node_begin_cards("");
+	pod = pod_new("c8");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	vm_pair(sock);
+	child = pod_child(&pod, hold_region, &sock[1]);
+	close(sock[1]);
+	fd = vm_recv_fd(sock[0]);
+	CHECK_EQ(regions(), 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	CHECK_EQ(regions(), 0);
+	node_check_as_before("after DEL");
+	CHECK_EQ(write(fd, "", 1), -1);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	pod_check(&pod, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	vm_signal(sock[0]);
+	vm_child_end(child);
+	close(fd);
+	node_check_as_before("at the end");
+	pod_end(&pod);
+	node_end();
+}
+
+/* --- cards that no pod can have -------------------------------------------------- */
+TEST(cni_card_whose_driver_cannot_move_is_refused_or_let_through, .initial_netns = true)
+{
+	struct call call = { .verb = "ADD", .extra = SHARED };
+	struct pod pod, next;
+
+	node_begin_cards("movable=0");
+	pod = pod_new("c9");
+	next = pod_new("c10");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 102);
+	node_check_as_before("after the refusal");
+	pod_check(&pod, 0);
+	call.pod = &pod;
+	call.device = node_nics[0].pci;
+	CHECK_EQ(call_plugin(&call), 0);
+	CHECK_MSG(!strstr(call.answer, "rdma0"), "result %s", call.answer);
+	node_check_as_before("let through");
+	pod_check(&pod, 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &next, .device = node_nics[0].pci), 102);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("at the end");
+	pod_end(&pod);
+	pod_end(&next);
+	node_end();
+}
+
+TEST(cni_card_of_infiniband_is_refused, .initial_netns = true)
+{
+	struct pod pod;
+
+	node_begin_cards("infiniband=1");
+	pod = pod_new("c11");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 102);
+	node_check_as_before("after the refusal");
+	pod_end(&pod);
+	node_end();
+}
