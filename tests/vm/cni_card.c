@@ -138,6 +138,67 @@ TEST(cni_card_comes_back_from_a_namespace_that_only_a_process_holds, .initial_ne
 	node_end();
 }
 
+/* --- numbers ------------------------------------------------------------------- */
+/* Only the second NIC has a card, under number 1, and 0 is free: the kernel would give it to what moves. */
+static void begin_with_a_free_number(void)
+{
+	char parameters[40];
+
+	node_begin();
+	CHECK_EQ(node_run("rdma link del %s", node_nics[1].rdma), 0);
+	snprintf(parameters, sizeof(parameters), "netdevs=%s", node_nics[1].netdev);
+	CHECK_EQ(vm_insmod("roce_card", parameters), 0);
+	CHECK_EQ(node_run("rdma link del %s", node_nics[0].rdma), 0);
+	strcpy(node_nics[1].rdma, "roce0");
+	node_remember();
+}
+
+TEST(cni_card_keeps_its_number_beside_a_free_one, .initial_netns = true)
+{
+	struct pod pod;
+
+	begin_with_a_free_number();
+	pod = pod_new("n1");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[1].pci), 0);
+	pod_check(&pod, 2);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("after DEL");
+	pod_end(&pod);
+	node_end();
+}
+
+/* A node with cards has no reason to have Soft-RoCE, whose links occupy free numbers for a moment. */
+TEST(cni_card_needs_no_soft_roce_but_to_keep_a_number, .initial_netns = true)
+{
+	struct pod a, b;
+
+	node_begin_cards("");
+	CHECK_EQ(vm_rmmod("rdma_rxe"), 0);
+	a = pod_new("n2");
+	b = pod_new("n3");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[1].pci), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[0].pci), 0);
+	pod_check(&a, 2);
+	pod_check(&b, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
+	node_check_as_before("after DEL");
+	CHECK_EQ(vm_insmod("rdma_rxe", NULL), 0);
+	begin_with_a_free_number();
+	CHECK_EQ(vm_rmmod("rdma_rxe"), 0);
+	/* The kubelet has given the pod the old number's file: it gets nothing. The next may have the NIC under the new one. */
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[1].pci), 105);
+	pod_check(&a, 0);
+	node_nics[1].uverbs = 0;
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[1].pci), 0);
+	pod_check(&b, 2);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
+	CHECK_EQ(vm_insmod("rdma_rxe", NULL), 0);
+	pod_end(&a);
+	pod_end(&b);
+	node_end();
+}
+
 /* --- regions ------------------------------------------------------------------- */
 static int regions(void)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * RDMA devices as RoCE cards have them: each below the PCI function of a netdev, with a GID table that ib_core fills and
- * character devices, and alive when the netdev changes its namespace, which Soft-RoCE's are not. They carry no traffic:
- * a context, a protection domain and a region can be had, and how many regions there are is told. For tests only.
+ * RDMA devices as RoCE cards have them: each below the PCI function of a netdev, with character devices and a GID
+ * table that ib_core fills, and alive when the netdev changes its namespace, which Soft-RoCE's are not. They carry no
+ * traffic: a context, a protection domain and a region can be had, and how many regions there are is told. For tests.
  */
 #include <linux/atomic.h>
 #include <linux/list.h>
