@@ -28,7 +28,7 @@ static int open_inside(void *arg)
 	return r;
 }
 
-int place_open(int netns_fd, struct place **ret)
+static int open_place(int netns_fd, bool is_own, struct place **ret)
 {
 	_cleanup_close_ int fd = netns_fd;
 	_cleanup_(place_freep) struct place *place = NULL;
@@ -39,11 +39,24 @@ int place_open(int netns_fd, struct place **ret)
 		return -ENOMEM;
 	place->sys_fd = -EBADF;
 	place->netns_fd = TAKE_FD(fd);
-	r = netns_call(place->netns_fd, open_inside, place);
+	r = is_own ? open_inside(place) : netns_call(place->netns_fd, open_inside, place);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(place);
 	return 0;
+}
+
+int place_open(int netns_fd, struct place **ret)
+{
+	return open_place(netns_fd, false, ret);
+}
+
+int place_open_own(struct place **ret)
+{
+	int fd, r;
+
+	r = netns_open_self(&fd);
+	return r < 0 ? r : open_place(fd, true, ret);
 }
 
 void place_free(struct place *place)
