@@ -51,20 +51,6 @@ static int install(const char *verb)
 	return node_run("cni-rdma-install %s --root=" ROOT " --source=/opt/cni/bin", verb);
 }
 
-/*
- * Ends the last namespace besides the first, and waits until ib_core has taken its devices out of it. Were the mode
- * changed while it does so, the kernel would announce the end of a device to a namespace that is gone
- * (remove_all_compat_devs() against rdma_dev_exit_net() in drivers/infiniband/core/device.c). A namespace loses its
- * netdevs after that, because net/core is older than ib_core.
- */
-static void end_and_wait(const struct pod *pod)
-{
-	CHECK_EQ(node_run("ip link add witness0 type veth peer name witness1 netns %s", pod->name), 0);
-	pod_end(pod);
-	for (double end = vm_now() + 20; access("/sys/class/net/witness0", F_OK) == 0; vm_sleep(0.1))
-		CHECK(vm_now() < end);
-}
-
 TEST(cni_install_makes_namespaces_exclusive_or_asks_for_a_reboot, .initial_netns = true)
 {
 	struct pod pod;
@@ -79,7 +65,7 @@ TEST(cni_install_makes_namespaces_exclusive_or_asks_for_a_reboot, .initial_netns
 	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 100);
 	CHECK(!is_chained());
 	CHECK_EQ(access(ROOT "/etc/modprobe.d/gaudi-p2p.conf", R_OK), 0);
-	end_and_wait(&pod);
+	pod_end_and_wait(&pod);
 	/* The kernel takes the rest of them apart by and by. */
 	for (double end = vm_now() + 20; r == 3 && vm_now() < end; vm_sleep(0.1))
 		r = install("install");

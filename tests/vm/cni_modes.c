@@ -171,7 +171,7 @@ TEST(cni_shared_mode_is_let_through_when_allowed, .initial_netns = true)
 	CHECK_MSG(strstr(now, "rdma rxe-h1-eth0 on eth0 uverbs2 gid"), "the pod has\n%s", now);
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .extra = SOFT), 0);
 	node_check_as_before("at the end");
-	pod_end(&pod);
+	pod_end_and_wait(&pod);
 	node_end();
 }
 

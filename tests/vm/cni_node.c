@@ -334,6 +334,14 @@ void pod_end(const struct pod *pod)
 	CHECK_EQ(unlink(pod->netns), 0);
 }
 
+void pod_end_and_wait(const struct pod *pod)
+{
+	CHECK_EQ(node_run("ip link add witness0 type veth peer name witness1 netns %s", pod->name), 0);
+	pod_end(pod);
+	for (double end = vm_now() + 20; access("/sys/class/net/witness0", F_OK) == 0; vm_sleep(0.1))
+		CHECK(vm_now() < end);
+}
+
 pid_t pod_child(const struct pod *pod, void (*fn)(void *arg), void *arg)
 {
 	int netns;

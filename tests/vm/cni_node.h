@@ -67,6 +67,14 @@ struct pod {
 struct pod pod_new(const char *name);
 void pod_end(const struct pod *pod);
 
+/*
+ * The same, and waits until the kernel has taken it apart so far that RDMA no longer knows it: in shared mode ib_core uses
+ * a namespace after it is gone when in that moment a device goes or the mode is set (remove_one_compat_dev() against
+ * rdma_dev_exit_net() in drivers/infiniband/core/device.c). A namespace loses its netdevs after that, because net/core is
+ * older than ib_core.
+ */
+void pod_end_and_wait(const struct pod *pod);
+
 /* Runs fn(arg) in a child inside the pod, with the pod's sysfs on /sys; returns its pid. */
 pid_t pod_child(const struct pod *pod, void (*fn)(void *arg), void *arg);
 
