@@ -23,6 +23,7 @@
 
 #include "cni_node.h"
 #include "cni_verbs.h"
+#include "cni_way.h"
 #include "vm.h"
 
 TEST(cni_nic_goes_in_and_comes_back, .initial_netns = true)
@@ -51,68 +52,32 @@ TEST(cni_nic_goes_in_and_comes_back, .initial_netns = true)
 
 TEST(cni_add_failing_anywhere_restores_the_host, .initial_netns = true, .seconds = 180)
 {
-	static const char *const steps[] = { "state-save",   "link-delete",   "netdev-move", "link-add",
-					     "link-find",    "number-before", "rdma-move",   "rdma-find",
-					     "number-after", "netdev-up",     "gid",	     "result" };
-	struct pod pod;
+	static const char *const steps[] = { "state-save", "link-delete", "netdev-move",
+					     "link-add",   "link-find",	  "number-before",
+					     "rdma-move",  "rdma-find",	  "number-after",
+					     "netdev-up",  "gid",	  "result",
+					     NULL };
 
 	node_begin();
-	pod = pod_new("f1");
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		CHECK_MSG(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = steps[i]) != 0,
-			  "%s", steps[i]);
-		node_check_as_before(steps[i]);
-		pod_check(&pod, 0);
-	}
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-	pod_check(&pod, 1);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("at the end");
-	pod_end(&pod);
+	way_fails_anywhere(steps);
 	node_end();
 }
 
 TEST(cni_add_killed_anywhere_is_repaired, .initial_netns = true, .seconds = 180)
 {
-	static const char *const steps[] = { "state-save:kill", "link-delete:kill", "netdev-move:kill",
-					     "link-add:kill",	"link-find:kill",   "rdma-move:kill",
-					     "rdma-find:kill",	"netdev-up:kill",   "gid:kill",
-					     "result:kill" };
-	struct pod pod;
+	static const char *const steps[] = { "state-save", "link-delete", "netdev-move", "link-add",
+					     "link-find",  "rdma-move",	  "rdma-find",	 "netdev-up",
+					     "gid",	   "result",	  NULL };
 
 	node_begin();
-	pod = pod_new("k1");
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = steps[i]),
-			 128 + SIGKILL);
-		if (i % 2) { /* the runtime gives up, or tries again */
-			CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-			node_check_as_before(steps[i]);
-		}
-		CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-		pod_check(&pod, 1);
-		CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-		node_check_as_before(steps[i]);
-	}
-	pod_end(&pod);
+	way_killed_anywhere(steps);
 	node_end();
 }
 
 TEST(cni_del_restores_after_the_namespace_died, .initial_netns = true)
 {
-	struct pod a, b;
-
 	node_begin();
-	a = pod_new("d1");
-	b = pod_new("d2");
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[0].pci), 0);
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[1].pci), 0);
-	pod_end(&a);
-	pod_end(&b);
-	/* The higher number first: the lower one is free then, and must not be taken. */
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
-	node_check_as_before("after DEL without namespaces");
+	way_namespaces_died();
 	node_end();
 }
 
@@ -163,27 +128,10 @@ TEST(cni_del_of_another_touches_nothing, .initial_netns = true)
 	node_end();
 }
 
-static void sleep_long(void *arg)
-{
-	(void)arg;
-	vm_sleep(120);
-}
-
 TEST(cni_del_reaches_a_namespace_that_only_a_process_holds, .initial_netns = true)
 {
-	struct pod pod;
-	pid_t holder;
-
 	node_begin();
-	pod = pod_new("h1");
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-	holder = pod_child(&pod, sleep_long, NULL);
-	vm_sleep(0.3);
-	pod_end(&pod);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("after DEL");
-	kill(holder, SIGKILL);
-	waitpid(holder, NULL, 0);
+	way_namespace_held_by_a_process();
 	node_end();
 }
 

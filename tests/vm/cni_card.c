@@ -6,14 +6,13 @@
 #include <fcntl.h>
 #include <rdma/ib_user_ioctl_verbs.h>
 #include <rdma/ib_user_verbs.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "cni_node.h"
+#include "cni_way.h"
 #include "vm.h"
 
 #define SHARED "\"allowShared\":true,"
@@ -46,95 +45,39 @@ TEST(cni_card_goes_in_and_comes_back, .initial_netns = true)
 	node_end();
 }
 
-static const char *const steps[] = { "state-save",   "netdev-move", "rdma-move", "rdma-find",
-				     "number-after", "netdev-up",   "gid",	 "result" };
-enum { STEPS = sizeof(steps) / sizeof(steps[0]) };
-
 TEST(cni_card_add_failing_anywhere_restores_the_host, .initial_netns = true, .seconds = 120)
 {
-	struct pod pod;
+	static const char *const steps[] = { "state-save", "netdev-move",  "rdma-move",
+					     "rdma-find",  "number-after", "netdev-up",
+					     "gid",	   "result",	   NULL };
 
 	node_begin_cards("");
-	pod = pod_new("c3");
-	for (int i = 0; i < STEPS; i++) {
-		CHECK_MSG(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = steps[i]) != 0,
-			  "%s", steps[i]);
-		node_check_as_before(steps[i]);
-		pod_check(&pod, 0);
-	}
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-	pod_check(&pod, 1);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("at the end");
-	pod_end(&pod);
+	way_fails_anywhere(steps);
 	node_end();
 }
 
 TEST(cni_card_add_killed_anywhere_is_repaired, .initial_netns = true, .seconds = 120)
 {
-	struct pod pod;
-	char kill[32];
+	static const char *const steps[] = { "state-save", "netdev-move", "rdma-move", "rdma-find",
+					     "netdev-up",  "gid",	  "result",    NULL };
 
 	node_begin_cards("");
-	pod = pod_new("c4");
-	for (int i = 0; i < STEPS; i++) {
-		if (strcmp(steps[i], "number-after") == 0)
-			continue; /* a comparison, not a step */
-		snprintf(kill, sizeof(kill), "%s:kill", steps[i]);
-		CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = kill),
-			 128 + SIGKILL);
-		if (i % 2) {
-			CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-			node_check_as_before(kill);
-		}
-		CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-		pod_check(&pod, 1);
-		CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-		node_check_as_before(kill);
-	}
-	pod_end(&pod);
+	way_killed_anywhere(steps);
 	node_end();
 }
 
 /* The kernel gives RDMA devices of a dead namespace back, under another name if theirs is taken, and netdevs with PCI too. */
 TEST(cni_card_comes_back_after_its_namespace_died, .initial_netns = true)
 {
-	struct pod a, b;
-
 	node_begin_cards("");
-	a = pod_new("c5");
-	b = pod_new("c6");
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[0].pci), 0);
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[1].pci), 0);
-	pod_end(&a);
-	pod_end(&b);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
-	node_check_as_before("after DEL without namespaces");
+	way_namespaces_died();
 	node_end();
-}
-
-static void sleep_long(void *arg)
-{
-	(void)arg;
-	vm_sleep(120);
 }
 
 TEST(cni_card_comes_back_from_a_namespace_that_only_a_process_holds, .initial_netns = true)
 {
-	struct pod pod;
-	pid_t holder;
-
 	node_begin_cards("");
-	pod = pod_new("c7");
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-	holder = pod_child(&pod, sleep_long, NULL);
-	vm_sleep(0.3);
-	pod_end(&pod);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("after DEL");
-	kill(holder, SIGKILL);
-	waitpid(holder, NULL, 0);
+	way_namespace_held_by_a_process();
 	node_end();
 }
 

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <signal.h>
+#include <stdio.h>
+#include <sys/wait.h>
+
+#include "cni_node.h"
+#include "cni_way.h"
+#include "vm.h"
+
+void way_fails_anywhere(const char *const steps[])
+{
+	struct pod pod = pod_new("f1");
+
+	for (; *steps; steps++) {
+		CHECK_MSG(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = *steps) != 0,
+			  "%s", *steps);
+		node_check_as_before(*steps);
+		pod_check(&pod, 0);
+	}
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	pod_check(&pod, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("at the end");
+	pod_end(&pod);
+}
+
+void way_killed_anywhere(const char *const steps[])
+{
+	struct pod pod = pod_new("k1");
+	char kill[32];
+
+	for (int i = 0; steps[i]; i++) {
+		snprintf(kill, sizeof(kill), "%s:kill", steps[i]);
+		CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = kill),
+			 128 + SIGKILL);
+		if (i % 2) { /* the runtime gives up, or tries again */
+			CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+			node_check_as_before(kill);
+		}
+		CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+		pod_check(&pod, 1);
+		CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+		node_check_as_before(kill);
+	}
+	pod_end(&pod);
+}
+
+void way_namespaces_died(void)
+{
+	struct pod a = pod_new("d1"), b = pod_new("d2");
+
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[0].pci), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[1].pci), 0);
+	pod_end(&a);
+	pod_end(&b);
+	/* The higher number first: the lower one is free then, and must not be taken. */
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
+	node_check_as_before("after DEL without namespaces");
+}
+
+static void sleep_long(void *arg)
+{
+	(void)arg;
+	vm_sleep(120);
+}
+
+void way_namespace_held_by_a_process(void)
+{
+	struct pod pod = pod_new("h1");
+	pid_t holder;
+
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	holder = pod_child(&pod, sleep_long, NULL);
+	vm_sleep(0.3);
+	pod_end(&pod);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("after DEL");
+	kill(holder, SIGKILL);
+	waitpid(holder, NULL, 0);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What holds on whichever way a NIC takes into a pod: a Soft-RoCE link's (node_begin()) and a card's
+ * (node_begin_cards()). Each leaves the node as it found it.
+ */
+#ifndef CNI_WAY_H
+#define CNI_WAY_H
+
+/* ADD fails at each of the steps, up to a NULL: nothing has happened. Then it goes well. */
+void way_fails_anywhere(const char *const steps[]);
+
+/* ADD is killed at each of them: the next call, an ADD or a DEL, repairs it. */
+void way_killed_anywhere(const char *const steps[]);
+
+/* Two pods' namespaces are gone when DEL comes. */
+void way_namespaces_died(void);
+
+/* Only a process has the namespace when DEL comes, its path is gone. */
+void way_namespace_held_by_a_process(void);
+
+#endif
