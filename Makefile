@@ -28,12 +28,13 @@ override CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Ilib -Idriver/uapi -I
 # What runs on every node (STATIC) waits for the kernel most of the time: there size counts, in memory too. It lies at
 # an address that changes with every start, like any other program, and asks no name service: of that the linker warns.
 STATIC_LD := mk/static.ld
-STATIC_LDFLAGS := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs,--fatal-warnings,-T,$(STATIC_LD)
+STATIC_LDFLAGS := -static-pie -Wl,-z,relro,-z,now,-z,pack-relative-relocs,-T,$(STATIC_LD)
 override CFLAGS += -std=gnu11 -g $(if $(STATIC),-Os -fPIE -fno-asynchronous-unwind-tables,-O2) -ffunction-sections -fdata-sections -fno-strict-aliasing $(WARN) -Werror=implicit-function-declaration \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=all,-fstack-protector-strong)
 override LDFLAGS += -Wl,--gc-sections $(if $(SAN),-fsanitize=$(SAN))
 ifneq ($(WERROR),0)
 override CFLAGS += -Werror
+STATIC_LDFLAGS += -Wl,--fatal-warnings
 endif
 
 .PHONY: all test demo report unit unit-sanitized unit-valgrind kubelet model interop vm e2e fuzz bench lint images driver dkms clean help FORCE host
