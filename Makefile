@@ -170,6 +170,6 @@ clean: ## Removes build/; the cache outside the tree stays (tests/lab/lab clean 
 help: ## This list
 	@echo "gaudi-p2p: peer-to-peer memory for Gaudi and RDMA NICs on Kubernetes"
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
-	@echo "  variables: T=test name, P=part, NODES=2 for demo, LONG=1 allows long tests, SAN=address,undefined, V=1 shows commands, GAUDI_P2P_CACHE=where downloads and built tools are kept"
+	@echo "  variables: T=test name, P=part, NODES=2 for demo, LONG=1 allows long tests, SAN=address,undefined, V=1 shows commands, WERROR=0 lets warnings pass, GAUDI_P2P_CACHE=where downloads and built tools are kept"
 
 -include $(shell find $(O)/obj $(O)/gen -name '*.d' -type f 2>/dev/null)
