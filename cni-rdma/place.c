@@ -51,12 +51,9 @@ int place_open(int netns_fd, struct place **ret)
 	return open_place(netns_fd, false, ret);
 }
 
-int place_open_own(struct place **ret)
+int place_open_own(int netns_fd, struct place **ret)
 {
-	int fd, r;
-
-	r = netns_open_self(&fd);
-	return r < 0 ? r : open_place(fd, true, ret);
+	return open_place(netns_fd, true, ret);
 }
 
 void place_free(struct place *place)

@@ -22,8 +22,8 @@ struct place {
 
 /* Opens the namespace behind netns_fd, which it takes over, also on failure. The caller frees. */
 int place_open(int netns_fd, struct place **ret);
-/* The same for the namespace of the calling thread. */
-int place_open_own(struct place **ret);
+/* The same when it is the calling thread's own: without a thread that enters it. */
+int place_open_own(int netns_fd, struct place **ret);
 void place_free(struct place *place);
 DEFINE_CLEANUP(struct place *, place_free)
 

@@ -31,7 +31,7 @@ static int open_state_dir(struct session *session, struct cni_error *error)
 int session_open(struct session *session, const struct request *req, const char *verb,
 		 struct cni_error *error)
 {
-	int r;
+	int fd, r;
 
 	*session = (struct session){ .req = req,
 				     .state_fd = -EBADF,
@@ -49,7 +49,10 @@ int session_open(struct session *session, const struct request *req, const char 
 	if (fileio_read_attr(session->proc_fd, "sys/kernel/random/boot_id", session->boot_id,
 			     sizeof(session->boot_id)) < 0)
 		session->boot_id[0] = '\0';
-	r = place_open_own(&session->host);
+	r = netns_open_self(&fd);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_NETNS, r, "cannot open the host's network namespace");
+	r = place_open_own(fd, &session->host);
 	if (r == -EPROTONOSUPPORT)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
 				     "the kernel has no RDMA: module ib_core is not loaded");

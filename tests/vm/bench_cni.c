@@ -113,9 +113,11 @@ static void check_side(struct side *side, int number)
 
 	call_side(side, "ADD", 0);
 	pod_snapshot(&side->pod, pod, sizeof(pod));
-	snprintf(netdev, sizeof(netdev), "netdev rdma0 up %s ", node_nics[number].pci);
+	snprintf(netdev, sizeof(netdev), "netdev rdma0 up %s mtu 1400\n", node_nics[number].pci);
 	snprintf(rdma, sizeof(rdma), "rdma %s on rdma0 ", node_nics[number].rdma);
 	CHECK_MSG(strstr(pod, netdev) && strstr(pod, rdma), "the pod has\n%s", pod);
+	if (side->n == 1)
+		pod_check(&side->pod, 1u << number); /* ours: with its GID, too */
 	call_side(side, "DEL", 0);
 	node_check_as_before("after DEL");
 }

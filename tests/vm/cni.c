@@ -143,30 +143,8 @@ static void hold_region(void *arg)
 
 TEST(cni_del_ends_regions_that_a_stranger_holds, .initial_netns = true)
 {
-	struct pod pod;
-	int sock[2], fd;
-	pid_t child;
-
 	node_begin();
-	pod = pod_new("m1");
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-	vm_pair(sock);
-	child = pod_child(&pod, hold_region, &sock[1]);
-	close(sock[1]);
-	fd = vm_recv_fd(sock[0]);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("after DEL");
-	vm_signal(sock[0]);
-	vm_await(sock[0]);
-	vm_child_end(child);
-	CHECK_EQ(write(fd, "", 1),
-		 -1); /* EIO or EINVAL: dead either way; the file itself never held anything up */
-	close(fd);
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-	pod_check(&pod, 1);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("at the end");
-	pod_end(&pod);
+	way_ends_regions(hold_region, NULL);
 	node_end();
 }
 
@@ -210,17 +188,10 @@ TEST(cni_pods_write_into_each_other_at_once, .initial_netns = true, .seconds = 1
 
 TEST(cni_free_lower_number_is_not_taken, .initial_netns = true)
 {
-	struct pod pod;
-
 	node_begin();
 	CHECK_EQ(node_run("rdma link del %s", node_nics[0].rdma), 0);
 	node_remember();
-	pod = pod_new("g1");
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[1].pci), 0);
-	pod_check(&pod, 2);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("after DEL");
-	pod_end(&pod);
+	way_keeps_its_number();
 	node_end();
 }
 

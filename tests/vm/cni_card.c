@@ -3,6 +3,7 @@
  * NICs as hardware has them: the RDMA device lies below the NIC's PCI function, lives on when the netdev moves and moves
  * itself, where Soft-RoCE's link ends and is made again. modules/roce_card.c gives the virtio NICs such devices.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <rdma/ib_user_ioctl_verbs.h>
 #include <rdma/ib_user_verbs.h>
@@ -98,15 +99,8 @@ static void begin_with_a_free_number(void)
 
 TEST(cni_card_keeps_its_number_beside_a_free_one, .initial_netns = true)
 {
-	struct pod pod;
-
 	begin_with_a_free_number();
-	pod = pod_new("n1");
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[1].pci), 0);
-	pod_check(&pod, 2);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("after DEL");
-	pod_end(&pod);
+	way_keeps_its_number();
 	node_end();
 }
 
@@ -152,8 +146,8 @@ static int regions(void)
 }
 
 /* By the kernel's ABI itself: no library knows the device. */
-static void command(int fd, unsigned int number, void *request, size_t size, void *response,
-		    size_t response_size)
+static ssize_t command(int fd, unsigned int number, void *request, size_t size, void *response,
+		       size_t response_size)
 {
 	struct ib_uverbs_cmd_hdr *head = request;
 	uint64_t answer = (uintptr_t)response;
@@ -162,7 +156,7 @@ static void command(int fd, unsigned int number, void *request, size_t size, voi
 					    .in_words = size / 4,
 					    .out_words = response_size / 4 };
 	memcpy(head + 1, &answer, sizeof(answer));
-	CHECK_EQ(write(fd, request, size), (long long)size);
+	return write(fd, request, size);
 }
 
 /* Registers a region on the pod's one device, and gives its file away. */
@@ -193,42 +187,26 @@ static void hold_region(void *arg)
 	snprintf(path, sizeof(path), "/dev/infiniband/uverbs%d", node_nics[0].uverbs);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	CHECK(fd >= 0);
-	command(fd, IB_USER_VERBS_CMD_GET_CONTEXT, &get_context, sizeof(get_context), &context,
-		sizeof(context));
-	command(fd, IB_USER_VERBS_CMD_ALLOC_PD, &alloc_pd, sizeof(alloc_pd), &pd, sizeof(pd));
+	CHECK_EQ(command(fd, IB_USER_VERBS_CMD_GET_CONTEXT, &get_context, sizeof(get_context), &context,
+			 sizeof(context)),
+		 sizeof(get_context));
+	CHECK_EQ(command(fd, IB_USER_VERBS_CMD_ALLOC_PD, &alloc_pd, sizeof(alloc_pd), &pd, sizeof(pd)),
+		 sizeof(alloc_pd));
 	reg_mr.body.pd_handle = pd.pd_handle;
-	command(fd, IB_USER_VERBS_CMD_REG_MR, &reg_mr, sizeof(reg_mr), &mr, sizeof(mr));
-	CHECK_EQ(regions(), 1);
+	CHECK_EQ(command(fd, IB_USER_VERBS_CMD_REG_MR, &reg_mr, sizeof(reg_mr), &mr, sizeof(mr)),
+		 sizeof(reg_mr));
 	vm_send_fd(sock, fd);
 	vm_await(sock);
+	/* The region, its protection domain and the context are gone. */
+	CHECK_EQ(command(fd, IB_USER_VERBS_CMD_REG_MR, &reg_mr, sizeof(reg_mr), &mr, sizeof(mr)), -1);
+	CHECK_EQ(errno, EIO);
+	vm_signal(sock);
 }
 
 TEST(cni_card_leaves_the_pod_without_the_regions_that_a_stranger_holds, .initial_netns = true)
 {
-	struct pod pod;
-	int sock[2], fd;
-	pid_t child;
-
 	node_begin_cards("");
-	pod = pod_new("c8");
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-	vm_pair(sock);
-	child = pod_child(&pod, hold_region, &sock[1]);
-	close(sock[1]);
-	fd = vm_recv_fd(sock[0]);
-	CHECK_EQ(regions(), 1);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	CHECK_EQ(regions(), 0);
-	node_check_as_before("after DEL");
-	CHECK_EQ(write(fd, "", 1), -1);
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-	pod_check(&pod, 1);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	vm_signal(sock[0]);
-	vm_child_end(child);
-	close(fd);
-	node_check_as_before("at the end");
-	pod_end(&pod);
+	way_ends_regions(hold_region, regions);
 	node_end();
 }
 

@@ -192,11 +192,10 @@ static void set_mode(const char *mode)
 /* Cards and links that are left, and netdevs that a dead namespace returned under other names. */
 static void clear_links(void)
 {
-	int r = -EAGAIN;
+	int r;
 
 	/* Busy while a process of an earlier test still ends with a card open. */
-	for (double end = vm_now() + 20; r == -EAGAIN && vm_now() < end; vm_sleep(r == -EAGAIN ? 0.1 : 0))
-		r = vm_rmmod("roce_card");
+	WAIT_FOR((r = vm_rmmod("roce_card")) != -EAGAIN, 20);
 	CHECK_MSG(r == 0 || r == -ENOENT, "roce_card stays: %s", strerror(-r));
 	for (char **name = node_names_in("/sys/class/infiniband"); *name; name++)
 		CHECK_EQ(node_run("rdma link del %s", *name), 0);
@@ -338,8 +337,7 @@ void pod_end_and_wait(const struct pod *pod)
 {
 	CHECK_EQ(node_run("ip link add witness0 type veth peer name witness1 netns %s", pod->name), 0);
 	pod_end(pod);
-	for (double end = vm_now() + 20; access("/sys/class/net/witness0", F_OK) == 0; vm_sleep(0.1))
-		CHECK(vm_now() < end);
+	WAIT_FOR(access("/sys/class/net/witness0", F_OK) < 0, 20);
 }
 
 pid_t pod_child(const struct pod *pod, void (*fn)(void *arg), void *arg)

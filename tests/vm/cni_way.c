@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "cni_node.h"
 #include "cni_way.h"
@@ -78,4 +79,43 @@ void way_namespace_held_by_a_process(void)
 	node_check_as_before("after DEL");
 	kill(holder, SIGKILL);
 	waitpid(holder, NULL, 0);
+}
+
+void way_keeps_its_number(void)
+{
+	struct pod pod = pod_new("g1");
+
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[1].pci), 0);
+	pod_check(&pod, 2);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("after DEL");
+	pod_end(&pod);
+}
+
+void way_ends_regions(void (*hold)(void *arg), int (*regions)(void))
+{
+	struct pod pod = pod_new("m1");
+	int sock[2], fd;
+	pid_t child;
+
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	vm_pair(sock);
+	child = pod_child(&pod, hold, &sock[1]);
+	close(sock[1]);
+	fd = vm_recv_fd(sock[0]);
+	CHECK(!regions || regions() == 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	CHECK(!regions || regions() == 0);
+	node_check_as_before("after DEL");
+	vm_signal(sock[0]);
+	vm_await(sock[0]);
+	vm_child_end(child);
+	/* EIO or EINVAL: dead either way; the file itself never held anything up. */
+	CHECK_EQ(write(fd, "", 1), -1);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	pod_check(&pod, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	close(fd);
+	node_check_as_before("at the end");
+	pod_end(&pod);
 }

@@ -18,4 +18,14 @@ void way_namespaces_died(void);
 /* Only a process has the namespace when DEL comes, its path is gone. */
 void way_namespace_held_by_a_process(void);
 
+/* The second NIC goes in under its number and comes back, though a lower number is free. */
+void way_keeps_its_number(void);
+
+/*
+ * hold, whose argument is a socket, is a process of the pod: it registers a region, sends the device's file, awaits a
+ * signal, which comes after DEL, looks that it is cut off, and signals. Whoever has got the file still has it when the
+ * next pod has the NIC. regions, unless NULL, tells how many the driver has.
+ */
+void way_ends_regions(void (*hold)(void *arg), int (*regions)(void));
+
 #endif
