@@ -26,7 +26,6 @@ struct add {
 static int open_pod(struct add *add, struct cni_error *error)
 {
 	_cleanup_close_ int fd = -EBADF;
-	_cleanup_close_ int self = -EBADF;
 	struct netns_id host;
 	int r;
 
@@ -34,9 +33,7 @@ static int open_pod(struct add *add, struct cni_error *error)
 	if (r == 0)
 		r = netns_identify(fd, &add->pod_id);
 	if (r == 0)
-		r = netns_open_self(&self);
-	if (r == 0)
-		r = netns_identify(self, &host);
+		r = netns_identify(add->session.host->netns_fd, &host);
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_NETNS, r, "network namespace %s", add->req->netns);
 	if (netns_id_equal(&host, &add->pod_id) && add->req->allow_shared) {
@@ -53,7 +50,7 @@ static int open_pod(struct add *add, struct cni_error *error)
 			error,
 			"take hostNetwork: true out of the pod: a NIC belongs to a pod by its network namespace");
 	}
-	r = place_open(TAKE_FD(fd), &add->pod);
+	r = place_open(TAKE_FD(fd), add->session.host, &add->pod);
 	return r < 0 ? cni_error_set(error, CNI_ERR_NETNS, r, "cannot look into %s", add->req->netns) : 0;
 }
 

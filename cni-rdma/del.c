@@ -72,7 +72,8 @@ static void rescue(struct session *session)
 		closep(&fd);
 		return;
 	}
-	if (place_open(fd, &pod) < 0 || pairs_load(session->req->pairs, &pairs, why, sizeof(why)) < 0)
+	if (place_open(fd, session->host, &pod) < 0 ||
+	    pairs_load(session->req->pairs, &pairs, why, sizeof(why)) < 0)
 		return;
 	for (size_t i = 0; i < pairs->n; i++) {
 		if (pairs->pair[i].has_nic)

@@ -283,19 +283,17 @@ int move_in(const struct move *move, const struct state_nic *nic, struct cni_err
 /* --- out ------------------------------------------------------------------- */
 
 struct rdma_out {
+	struct nlchan *chan;
 	uint32_t index;
 	int host_netns_fd;
 };
 
-/* In the pod's thread: the kernel moves only what is in the caller's own namespace. */
+/* In the pod: the kernel moves only what is in the caller's own namespace. */
 static int rdma_move_out(void *arg)
 {
-	_cleanup_(nlchan_closep) struct nlchan *chan = NULL;
 	const struct rdma_out *out = arg;
-	int r;
 
-	r = nlchan_open(NETLINK_RDMA, &chan);
-	return r < 0 ? r : rdmanl_move(chan, out->index, out->host_netns_fd);
+	return rdmanl_move(out->chan, out->index, out->host_netns_fd);
 }
 
 /*
@@ -348,8 +346,10 @@ static int rdma_out_of_pod(const struct move *move, const struct state_nic *nic,
 		log_warning("%s: RDMA devices are shared: regions on %s live on as long as whoever has them",
 			    move->who, device.name);
 	} else if (r == 0) {
-		out = (struct rdma_out){ .index = device.index, .host_netns_fd = move->host->netns_fd };
-		r = netns_call(move->pod->netns_fd, rdma_move_out, &out);
+		out = (struct rdma_out){ .chan = move->pod->rdma,
+					 .index = device.index,
+					 .host_netns_fd = move->host->netns_fd };
+		r = netns_call(move->host->netns_fd, move->pod->netns_fd, rdma_move_out, &out);
 		if (r == 0)
 			step_done(move, since,
 				  "took RDMA device %s out of the pod: every region on it is gone",

@@ -3,9 +3,9 @@
 #include <linux/magic.h>
 #include <linux/mount.h>
 #include <linux/nsfs.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -13,9 +13,9 @@
 
 #include "base/cleanup.h"
 #include "base/fileio.h"
+#include "base/log.h"
+#include "fault.h"
 #include "netns.h"
-
-#define STACK_BYTES (256 * 1024)
 
 static int open_checked(int dirfd, const char *path, int *ret_fd)
 {
@@ -90,43 +90,21 @@ int netns_find(int proc_fd, const struct netns_id *id, int *ret_fd)
 	return -ENOENT;
 }
 
-struct call {
-	int netns_fd;
-	int (*fn)(void *arg);
-	void *arg;
-	int result;
-};
-
-static void *call_thread(void *data)
+int netns_call(int home_fd, int netns_fd, int (*fn)(void *arg), void *arg)
 {
-	struct call *call = data;
+	int r, r2;
 
-	if (setns(call->netns_fd, CLONE_NEWNET) < 0)
-		call->result = negative_errno();
-	else
-		call->result = call->fn(call->arg);
-	return NULL;
-}
-
-int netns_call(int netns_fd, int (*fn)(void *arg), void *arg)
-{
-	struct call call = { .netns_fd = netns_fd, .fn = fn, .arg = arg };
-	pthread_attr_t attr;
-	pthread_t thread;
-	int r;
-
-	r = pthread_attr_init(&attr);
-	if (r > 0)
-		return -r;
-	/* The default of 8 MiB is more than a runtime with a limit may have left. */
-	r = pthread_attr_setstacksize(&attr, STACK_BYTES);
-	if (r == 0)
-		r = pthread_create(&thread, &attr, call_thread, &call);
-	(void)pthread_attr_destroy(&attr);
-	if (r > 0)
-		return -r;
-	r = pthread_join(thread, NULL);
-	return r > 0 ? -r : call.result;
+	if (setns(netns_fd, CLONE_NEWNET) < 0)
+		return negative_errno();
+	r = fn(arg);
+	r2 = fault_point("netns-home");
+	if (r2 == 0 && setns(home_fd, CLONE_NEWNET) < 0)
+		r2 = negative_errno();
+	if (r2 < 0) {
+		log_error_errno(r2, "cannot come back from the pod's network namespace");
+		abort();
+	}
+	return r;
 }
 
 /* By number: the headers of the oldest libc that this builds with have no wrappers. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Network namespaces, entered by threads that live for one call: the program's
- * own thread never leaves the host's.
+ * Network namespaces: what one is, and how the program's thread enters it and comes back.
  */
 #ifndef CNI_RDMA_NETNS_H
 #define CNI_RDMA_NETNS_H
@@ -31,8 +30,12 @@ bool netns_id_equal(const struct netns_id *a, const struct netns_id *b);
  */
 int netns_find(int proc_fd, const struct netns_id *id, int *ret_fd);
 
-/* Runs fn(arg) in a thread inside the namespace and returns its value, or -errno of getting there. */
-int netns_call(int netns_fd, int (*fn)(void *arg), void *arg);
+/*
+ * Runs fn(arg) inside the namespace and returns its value, or -errno of getting there. Only the calling thread goes
+ * (setns(2)). Should it find no way back to home_fd, the namespace it is in, then the program aborts: in a pod's namespace
+ * it must do nothing else, and what it leaves half done the next call puts right, as after a kill.
+ */
+int netns_call(int home_fd, int netns_fd, int (*fn)(void *arg), void *arg);
 
 /*
  * A sysfs as the calling thread's namespace sees it, mounted nowhere: for

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * One netlink conversation: send a request, read everything until the kernel
- * says that it is done. Bound for its life to the network namespace of the
- * thread that opened it.
+ * says that it is done. Bound for its life to the network namespace in which it was opened.
  */
 #ifndef CNI_RDMA_NLCHAN_H
 #define CNI_RDMA_NLCHAN_H

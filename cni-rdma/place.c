@@ -28,7 +28,7 @@ static int open_inside(void *arg)
 	return r;
 }
 
-static int open_place(int netns_fd, bool is_own, struct place **ret)
+int place_open(int netns_fd, const struct place *host, struct place **ret)
 {
 	_cleanup_close_ int fd = netns_fd;
 	_cleanup_(place_freep) struct place *place = NULL;
@@ -39,21 +39,12 @@ static int open_place(int netns_fd, bool is_own, struct place **ret)
 		return -ENOMEM;
 	place->sys_fd = -EBADF;
 	place->netns_fd = TAKE_FD(fd);
-	r = is_own ? open_inside(place) : netns_call(place->netns_fd, open_inside, place);
+	place->home_fd = host ? host->netns_fd : place->netns_fd;
+	r = host ? netns_call(place->home_fd, place->netns_fd, open_inside, place) : open_inside(place);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(place);
 	return 0;
-}
-
-int place_open(int netns_fd, struct place **ret)
-{
-	return open_place(netns_fd, false, ret);
-}
-
-int place_open_own(int netns_fd, struct place **ret)
-{
-	return open_place(netns_fd, true, ret);
 }
 
 void place_free(struct place *place)
@@ -217,7 +208,7 @@ int place_skip_dad(const struct place *place, const char *netdev)
 	char name[IFNAMSIZ];
 
 	snprintf(name, sizeof(name), "%s", netdev);
-	return netns_call(place->netns_fd, skip_dad, name);
+	return netns_call(place->home_fd, place->netns_fd, skip_dad, name);
 }
 
 static void gid_of_address(const struct rtlink_address *address, struct in6_addr *ret)

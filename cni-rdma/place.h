@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A network namespace with everything open that looks into it: the host's or
- * a pod's. The descriptors stay bound to it, so the program's own thread can
- * use them without going there.
+ * a pod's. The descriptors stay bound to it, so that the program uses them without going there.
  */
 #ifndef CNI_RDMA_PLACE_H
 #define CNI_RDMA_PLACE_H
@@ -15,15 +14,17 @@
 #include "rtlink.h"
 
 struct place {
-	int netns_fd; /* owned, as all of it */
+	int netns_fd; /* owned, as all but home_fd */
+	int home_fd;  /* the program's own namespace, the host's */
 	int sys_fd;   /* the root of a sysfs that shows this namespace's devices */
 	struct nlchan *rdma, *rt;
 };
 
-/* Opens the namespace behind netns_fd, which it takes over, also on failure. The caller frees. */
-int place_open(int netns_fd, struct place **ret);
-/* The same when it is the calling thread's own: without a thread that enters it. */
-int place_open_own(int netns_fd, struct place **ret);
+/*
+ * Opens the namespace behind netns_fd, which it takes over, also on failure. host: that of the program, which must live
+ * longer; NULL when it is this one. The caller frees.
+ */
+int place_open(int netns_fd, const struct place *host, struct place **ret);
 void place_free(struct place *place);
 DEFINE_CLEANUP(struct place *, place_free)
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RDMA netlink. Every call sees the devices of one network namespace: that of
- * the thread that opened the channel, which for rdmanl_move() must also be the
- * namespace that the calling thread is in.
+ * RDMA netlink. Every call sees the devices of one network namespace: that in which the channel was opened, and for
+ * rdmanl_move() the program must be.
  *
  * All return 0 or -errno; nlchan_error_text() may have the kernel's words.
  */

@@ -52,7 +52,7 @@ int session_open(struct session *session, const struct request *req, const char 
 	r = netns_open_self(&fd);
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_NETNS, r, "cannot open the host's network namespace");
-	r = place_open_own(fd, &session->host);
+	r = place_open(fd, NULL, &session->host);
 	if (r == -EPROTONOSUPPORT)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
 				     "the kernel has no RDMA: module ib_core is not loaded");
@@ -124,7 +124,7 @@ int session_reach(struct session *session, const struct state *state, struct pla
 		log_info("%s: the pod's namespace lives on in a process although %s is gone", session->who,
 			 state->netns);
 	}
-	return place_open(fd, ret);
+	return place_open(fd, session->host, ret);
 }
 
 struct move session_move(const struct session *session, const struct place *pod)

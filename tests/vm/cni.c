@@ -270,7 +270,7 @@ TEST(cni_without_memory_says_so_and_leaves_nothing, .initial_netns = true, .seco
 	pod = pod_new("y1");
 	call.pod = &pod;
 	call.device = node_nics[0].pci;
-	for (; call_plugin(&call) != 0; call.memory += 16u << 10) {
+	for (; call_plugin(&call) != 0; call.memory += 4u << 10) {
 		CHECK_MSG(call.memory < 64u << 20, "64 MiB are not enough");
 		CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
 		node_check_as_before("after an ADD without memory");

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <rdma/ib_user_ioctl_verbs.h>
 #include <rdma/ib_user_verbs.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,6 +65,26 @@ TEST(cni_card_add_killed_anywhere_is_repaired, .initial_netns = true, .seconds =
 
 	node_begin_cards("");
 	way_killed_anywhere(steps);
+	node_end();
+}
+
+/* It does nothing in the pod's namespace that it did not go there for, and so ends where it stands. */
+TEST(cni_call_that_finds_no_way_out_of_the_pod_ends_and_is_repaired, .initial_netns = true)
+{
+	struct pod pod;
+
+	node_begin_cards("");
+	pod = pod_new("c13");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = "netns-home"),
+		 128 + SIGABRT);
+	node_check_as_before("after ADD");
+	pod_check(&pod, 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .fault = "netns-home"), 128 + SIGABRT);
+	pod_check(&pod, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("after DEL");
+	pod_end(&pod);
 	node_end();
 }
 

@@ -454,6 +454,8 @@ static void exec_plugin(const struct call *call, int out)
 	put_env("CNI_RDMA_FAULT", call->fault);
 	if (call->root && (chroot(call->root) || chdir("/")))
 		_exit(126);
+	put_env("GLIBC_TUNABLES",
+		call->memory ? "glibc.malloc.top_pad=0" : NULL); /* or it takes all at its start */
 	if (call->memory)
 		setrlimit(RLIMIT_AS, &(struct rlimit){ .rlim_cur = call->memory, .rlim_max = call->memory });
 	execl(PLUGIN, PLUGIN, NULL);
