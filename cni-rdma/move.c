@@ -154,14 +154,15 @@ static int netdev_in(const struct move *move, const struct state_nic *nic, uint6
  * A soft link dies when its netdev changes namespace, and the kernel takes it
  * apart at a time of its own. Taken down first, its number is free when this returns.
  */
-static int soft_link_in(const struct move *move, const struct state_nic *nic, uint32_t index, uint64_t *since,
-			struct rdmanl_device *ret_device, struct cni_error *error)
+static int soft_link_in(const struct move *move, const struct state_nic *nic, uint64_t *since,
+			uint32_t *ret_index, struct cni_error *error)
 {
+	struct rdmanl_device device;
 	int r;
 
 	r = fault_point("link-delete");
 	if (r == 0)
-		r = rdmanl_del_link(move->host->rdma, index);
+		r = rdmanl_del_link(move->host->rdma, nic->rdma_index);
 	if (r < 0)
 		return fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, move->host->rdma, "take down link",
 				    nic->rdma);
@@ -178,7 +179,7 @@ static int soft_link_in(const struct move *move, const struct state_nic *nic, ui
 	/* Made for a netdev in the pod, yet it appears in the first namespace. */
 	r = fault_point("link-find");
 	if (r == 0)
-		r = rdmanl_find(move->host->rdma, nic->rdma, ret_device);
+		r = rdmanl_find(move->host->rdma, nic->rdma, &device);
 	if (r < 0)
 		return fail_netlink(error, CNI_ERR_NO_DEVICE, r, move->host->rdma, "find the new link",
 				    nic->rdma);
@@ -186,7 +187,8 @@ static int soft_link_in(const struct move *move, const struct state_nic *nic, ui
 	r = fault_point("number-before");
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_CHARDEV, r, "fault");
-	return check_number(nic, move->host->rdma, ret_device->index, "as a new link", error);
+	*ret_index = device.index;
+	return check_number(nic, move->host->rdma, device.index, "as a new link", error);
 }
 
 static int rdma_in(const struct move *move, const struct state_nic *nic, uint32_t index, uint64_t *since,
@@ -226,7 +228,6 @@ static int rdma_in(const struct move *move, const struct state_nic *nic, uint32_
 static int netdev_up(const struct move *move, const struct state_nic *nic, uint64_t *since,
 		     struct cni_error *error)
 {
-	struct rtlink link;
 	int r;
 
 	r = place_skip_dad(move->pod, nic->pod_netdev);
@@ -235,11 +236,7 @@ static int netdev_up(const struct move *move, const struct state_nic *nic, uint6
 				  nic->pod_netdev);
 	r = fault_point("netdev-up");
 	if (r == 0)
-		r = rtlink_get(move->pod->rt, nic->pod_netdev, &link);
-	if (r == 0 && link.mtu != nic->mtu)
-		r = rtlink_set_mtu(move->pod->rt, link.index, nic->mtu);
-	if (r == 0)
-		r = rtlink_set_up(move->pod->rt, link.index, true);
+		r = rtlink_bring_up(move->pod->rt, nic->pod_netdev, nic->mtu);
 	if (r < 0)
 		return fail_netlink(error, CNI_ERR_IO, r, move->pod->rt, "bring up in the pod netdev",
 				    nic->pod_netdev);
@@ -249,18 +246,13 @@ static int netdev_up(const struct move *move, const struct state_nic *nic, uint6
 
 static int move_in_filled(const struct move *move, const struct state_nic *nic, struct cni_error *error)
 {
+	uint32_t index = nic->rdma_index;
 	uint64_t since = now_us();
-	struct rdmanl_device device;
 	int r;
 
-	r = rdmanl_find(move->host->rdma, nic->rdma, &device);
-	if (r < 0)
-		return fail_netlink(error, CNI_ERR_NO_DEVICE, r, move->host->rdma,
-				    "find on the host RDMA device", nic->rdma);
-	r = nic->soft ? soft_link_in(move, nic, device.index, &since, &device, error)
-		      : netdev_in(move, nic, &since, error);
+	r = nic->soft ? soft_link_in(move, nic, &since, &index, error) : netdev_in(move, nic, &since, error);
 	if (r == 0 && !move->shared)
-		r = rdma_in(move, nic, device.index, &since, error);
+		r = rdma_in(move, nic, index, &since, error);
 	if (r == 0)
 		r = netdev_up(move, nic, &since, error);
 	return r;

@@ -102,6 +102,15 @@ int rtlink_set_up(struct nlchan *chan, unsigned index, bool up)
 	return msg ? nlchan_talk(chan, msg, NULL, NULL) : -ENOMEM;
 }
 
+int rtlink_bring_up(struct nlchan *chan, const char *name, unsigned mtu)
+{
+	_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RTM_NEWLINK, 0, 0, IFF_UP, IFF_UP);
+
+	if (!msg || nla_put_string(msg, IFLA_IFNAME, name) < 0 || nla_put_u32(msg, IFLA_MTU, mtu) < 0)
+		return -ENOMEM;
+	return nlchan_talk(chan, msg, NULL, NULL);
+}
+
 int rtlink_set_mtu(struct nlchan *chan, unsigned index, unsigned mtu)
 {
 	_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RTM_NEWLINK, 0, index, 0, 0);

@@ -40,7 +40,10 @@ struct rtlink_route {
 	unsigned table, priority, mtu, advmss;
 };
 
-/* -ENODEV: not in this namespace. */
+/*
+ * -ENODEV: not in this namespace. Before it answers, the kernel (since 6.8) acts on a carrier that has come: a netdev
+ * that was just brought up has its link-local address by then (linkwatch_sync_dev() in net/core/rtnetlink.c).
+ */
 int rtlink_get(struct nlchan *chan, const char *name, struct rtlink *ret);
 
 /*
@@ -53,6 +56,8 @@ int rtlink_move(struct nlchan *chan, unsigned index, int netns_fd, const char *n
 int rtlink_rename(struct nlchan *chan, unsigned index, const char *name);
 int rtlink_set_up(struct nlchan *chan, unsigned index, bool up);
 int rtlink_set_mtu(struct nlchan *chan, unsigned index, unsigned mtu);
+/* Sets the MTU and brings it up, in one request. */
+int rtlink_bring_up(struct nlchan *chan, const char *name, unsigned mtu);
 
 /* An interface that goes nowhere. */
 int rtlink_add_dummy(struct nlchan *chan, const char *name);
