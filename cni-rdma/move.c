@@ -329,6 +329,8 @@ static int rdma_out_of_pod(const struct move *move, const struct state_nic *nic,
 		return stray_link_down(move, nic, since);
 	if (r == -ENODEV)
 		return 0;
+	if (r == 0)
+		r = fault_point("rdma-out");
 	if (r == 0 && nic->soft) {
 		r = rdmanl_del_link(move->pod->rdma, device.index);
 		if (r == 0)
@@ -358,7 +360,9 @@ static int netdev_out_of_pod(const struct move *move, const struct state_nic *ni
 	struct rtlink still;
 	int r;
 
-	r = rtlink_move(move->pod->rt, link->index, move->host->netns_fd, nic->netdev);
+	r = fault_point("netdev-out");
+	if (r == 0)
+		r = rtlink_move(move->pod->rt, link->index, move->host->netns_fd, nic->netdev);
 	if (r < 0 && rtlink_get(move->pod->rt, link->name, &still) == 0) {
 		log_warning_errno(r, "%s: cannot take %s out as %s, trying any name", move->who, link->name,
 				  nic->netdev);
@@ -501,7 +505,9 @@ static int restore_rdma(const struct move *move, const struct state_nic *nic, co
 	/* Only now are the numbers of the old link and of its like known to be free. */
 	if (numbers_fill(move->host, nic->uverbs) < 0)
 		log_warning("%s: cannot occupy the free numbers below %s", move->who, nic->uverbs);
-	r = add_link_again(move, nic, link->name);
+	r = fault_point("link-again");
+	if (r == 0)
+		r = add_link_again(move, nic, link->name);
 	if (r == 0)
 		r = rdmanl_find(move->host->rdma, nic->rdma, ret_device);
 	if (r < 0)
@@ -519,7 +525,9 @@ static int restore_host(const struct move *move, const struct state_nic *nic, un
 	struct rtlink link;
 	int r, r2;
 
-	r = await_netdev(move, nic, wait_ms, &link);
+	r = fault_point("host-restore");
+	if (r == 0)
+		r = await_netdev(move, nic, wait_ms, &link);
 	if (r < 0)
 		return log_error_errno(r, "%s: NIC %s (%s) is not back in the host's namespace", move->who,
 				       nic->pci, nic->netdev);

@@ -5,6 +5,7 @@
 
 #include "base/fileio.h"
 #include "base/log.h"
+#include "fault.h"
 #include "ipam.h"
 #include "netns.h"
 #include "node/lock.h"
@@ -189,8 +190,10 @@ int session_release(struct session *session, struct state *state)
 		if (r2 < 0 && r == 0)
 			r = r2;
 	}
-	r2 = state->n || state->link.rdma[0] ? state_save(session->state_fd, state)
-					     : state_remove(session->state_fd, state);
+	r2 = fault_point("state-drop");
+	if (r2 == 0)
+		r2 = state->n || state->link.rdma[0] ? state_save(session->state_fd, state)
+						     : state_remove(session->state_fd, state);
 	if (r2 < 0)
 		log_error_errno(r2, "%s: cannot update the state file", session->who);
 	return r < 0 ? r : r2;

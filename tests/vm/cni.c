@@ -74,6 +74,16 @@ TEST(cni_add_killed_anywhere_is_repaired, .initial_netns = true, .seconds = 180)
 	node_end();
 }
 
+TEST(cni_del_that_stops_anywhere_is_finished_by_the_next, .initial_netns = true, .seconds = 180)
+{
+	static const char *const steps[] = { "rdma-out",   "netdev-out", "host-restore",
+					     "link-again", "state-drop", NULL };
+
+	node_begin();
+	way_back_stops_anywhere(steps);
+	node_end();
+}
+
 TEST(cni_del_restores_after_the_namespace_died, .initial_netns = true)
 {
 	node_begin();

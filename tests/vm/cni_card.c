@@ -68,6 +68,15 @@ TEST(cni_card_add_killed_anywhere_is_repaired, .initial_netns = true, .seconds =
 	node_end();
 }
 
+TEST(cni_card_del_that_stops_anywhere_is_finished_by_the_next, .initial_netns = true, .seconds = 120)
+{
+	static const char *const steps[] = { "rdma-out", "netdev-out", "host-restore", "state-drop", NULL };
+
+	node_begin_cards("");
+	way_back_stops_anywhere(steps);
+	node_end();
+}
+
 /* It does nothing in the pod's namespace that it did not go there for, and so ends where it stands. */
 TEST(cni_call_that_finds_no_way_out_of_the_pod_ends_and_is_repaired, .initial_netns = true)
 {

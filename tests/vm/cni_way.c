@@ -46,6 +46,28 @@ void way_killed_anywhere(const char *const steps[])
 	pod_end(&pod);
 }
 
+static void way_back_stops(const struct pod *pod, const char *fault, int status)
+{
+	CHECK_EQ(CNI(.verb = "ADD", .pod = pod, .device = node_nics[0].pci), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = pod, .fault = fault), status);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = pod), 0);
+	node_check_as_before(fault);
+	pod_check(pod, 0);
+}
+
+void way_back_stops_anywhere(const char *const steps[])
+{
+	struct pod pod = pod_new("b1");
+	char kill[32];
+
+	for (; *steps; steps++) {
+		way_back_stops(&pod, *steps, 0); /* DEL says what failed, but holds up nobody behind it */
+		snprintf(kill, sizeof(kill), "%s:kill", *steps);
+		way_back_stops(&pod, kill, 128 + SIGKILL);
+	}
+	pod_end(&pod);
+}
+
 void way_namespaces_died(void)
 {
 	struct pod a = pod_new("d1"), b = pod_new("d2");

@@ -12,6 +12,9 @@ void way_fails_anywhere(const char *const steps[]);
 /* ADD is killed at each of them: the next call, an ADD or a DEL, repairs it. */
 void way_killed_anywhere(const char *const steps[]);
 
+/* DEL fails at each of the steps, or is killed there: the next DEL does the rest. */
+void way_back_stops_anywhere(const char *const steps[]);
+
 /* Two pods' namespaces are gone when DEL comes. */
 void way_namespaces_died(void);
 
