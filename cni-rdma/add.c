@@ -83,7 +83,11 @@ static int repair(struct add *add, struct cni_error *error)
 
 		if (!owner)
 			continue;
-		(void)session_reach(session, owner, &pod);
+		r = session_reach(session, owner, &pod);
+		if (r < 0)
+			return cni_error_set(error, CNI_ERR_OWNED, r,
+					     "cannot tell whether container %.12s still has NIC %s",
+					     owner->container, add->devices.nics[i].pci);
 		if (pod && place_find_netdev(pod, add->devices.nics[i].pci, "", &link) != -ENODEV)
 			return cni_error_set(error, CNI_ERR_OWNED, 0, "NIC %s is in pod %s (container %.12s)",
 					     add->devices.nics[i].pci,
@@ -106,14 +110,18 @@ static int pick_names(struct add *add, struct cni_error *error)
 		struct state_nic *nic = &add->state->nics[i];
 		struct rtlink link;
 		char name[64];
+		int r;
 
 		snprintf(name, sizeof(name), "%.*s%u%s", (int)(percent - pattern), pattern, number,
 			 percent + 2);
 		if (strlen(name) >= IFNAMSIZ || number > 2 * STATE_MAX_NICS)
 			return cni_error_set(error, CNI_ERR_CONFIG, 0,
 					     "no name of the form %s is free in the pod", pattern);
-		if (rtlink_get(add->pod->rt, name, &link) == 0)
+		r = rtlink_get(add->pod->rt, name, &link);
+		if (r == 0)
 			continue;
+		if (r != -ENODEV)
+			return cni_error_set(error, CNI_ERR_IO, r, "cannot look for %s in the pod", name);
 		memcpy(nic->pod_netdev, name, strlen(name) + 1);
 		i++;
 	}
@@ -259,8 +267,9 @@ static int wait_gid(struct add *add, const char *rdma, const struct addresses *a
 		r = place_wait_gid(add->pod, rdma, addresses->n ? &addresses->list[i] : NULL,
 				   add->req->gid_timeout_ms);
 	if (r < 0)
-		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s got no RoCE GID within %u s",
-				     rdma, add->req->gid_timeout_ms / 1000);
+		return cni_error_set(error, CNI_ERR_NO_GID, r == -ETIMEDOUT ? 0 : r,
+				     "RDMA device %s got no RoCE GID within %u s", rdma,
+				     add->req->gid_timeout_ms / 1000);
 	log_info("%s: %s has its GID", add->session.who, rdma);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "cni.h"
 
 static const char *const versions[CNI_VERSIONS] = {
@@ -56,6 +57,9 @@ int cni_error_set(struct cni_error *error, int code, int r, const char *format, 
 
 	if (error->code)
 		return CNI_FAILED;
+	/* Whatever the caller takes the failure for: it could not look. */
+	if (is_shortage(r))
+		code = CNI_ERR_TRY_AGAIN;
 	error->code = code;
 	va_start(args, format);
 	vsnprintf(error->msg, sizeof(error->msg), format, args);

@@ -51,7 +51,8 @@ struct cni_error {
 /*
  * Fills error: code, what happened, and the usual next step of that code as
  * details. The first failure stays: what fails while cleaning up after it is not
- * the reason. With r < 0 its text is appended. Returns CNI_FAILED.
+ * the reason. With r < 0 its text is appended, and a shortage (is_shortage()) is CNI_ERR_TRY_AGAIN whatever the
+ * code says: what could not be looked at is not missing. Returns CNI_FAILED.
  */
 int cni_error_set(struct cni_error *error, int code, int r, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));

@@ -27,16 +27,21 @@ static void release_unrecorded_address(const struct request *req)
 
 /* One NIC of the pairing, if it is in that pod: the pairing knows its names on the host, though not whether
  * it was up. */
-static void rescue_nic(struct session *session, const struct place *pod, const struct pairs_nic *known)
+static int rescue_nic(struct session *session, const struct place *pod, const struct pairs_nic *known)
 {
 	const struct move move = session_move(session, pod);
 	struct state_nic nic = { .up = true };
 	struct rdmanl_chardev chardev;
 	struct rdmanl_device device;
 	struct rtlink link;
+	enum rdma_kind kind;
+	int r;
 
-	if (place_find_netdev(pod, known->pci, "", &link) < 0)
-		return;
+	r = place_find_netdev(pod, known->pci, "", &link);
+	if (r == -ENODEV || r == -ENXIO)
+		return 0;
+	if (r < 0)
+		return r;
 	snprintf(nic.pci, sizeof(nic.pci), "%s", known->pci);
 	snprintf(nic.rdma, sizeof(nic.rdma), "%s", known->rdma);
 	snprintf(nic.netdev, sizeof(nic.netdev), "%s", known->netdev[0] ? known->netdev : link.name);
@@ -45,40 +50,49 @@ static void rescue_nic(struct session *session, const struct place *pod, const s
 	nic.mtu = link.mtu;
 	if (place_find_rdma(pod, nic.pci, link.index, &device) == 0) {
 		nic.node_guid = device.node_guid;
-		nic.soft = place_is_soft(pod, device.name);
+		r = place_classify(pod, nic.pci, device.name, &kind);
+		if (r < 0)
+			return r;
+		nic.soft = kind == RDMA_SOFT;
 		if (rdmanl_chardev(pod->rdma, device.index, &chardev) == 0)
 			nic.chardev = chardev.dev;
 	}
 	log_info("%s: NIC %s is in the pod without a record", session->who, nic.pci);
-	(void)move_out(&move, &nic, 0);
+	return move_out(&move, &nic, 0);
 }
 
 /*
  * The record cannot be read, but the NICs must not stay in the pod: whatever
- * the pairing file knows and is found there comes out.
+ * the pairing file knows and is found there comes out. 0, or the first -errno.
  */
-static void rescue(struct session *session)
+static int rescue(struct session *session)
 {
 	_cleanup_(place_freep) struct place *pod = NULL;
 	_cleanup_(pairs_freep) struct pairs *pairs = NULL;
 	struct netns_id id, host;
+	_cleanup_close_ int fd = -EBADF;
 	char why[160];
-	int fd;
+	int r, r2;
 
-	if (!session->req->netns || netns_open(session->req->netns, &fd) < 0)
-		return;
-	if (netns_identify(fd, &id) < 0 || netns_identify(session->host->netns_fd, &host) < 0 ||
-	    netns_id_equal(&id, &host)) {
-		closep(&fd);
-		return;
+	if (!session->req->netns)
+		return 0;
+	r = netns_open(session->req->netns, &fd);
+	if (r == 0)
+		r = netns_identify(fd, &id);
+	if (r == 0)
+		r = netns_identify(session->host->netns_fd, &host);
+	if (r == 0 && netns_id_equal(&id, &host))
+		return 0;
+	if (r == 0)
+		r = place_open(TAKE_FD(fd), session->host, &pod);
+	if (r == 0)
+		r = pairs_load(session->req->pairs, &pairs, why, sizeof(why));
+	for (size_t i = 0; pairs && i < pairs->n; i++) {
+		r2 = pairs->pair[i].has_nic ? rescue_nic(session, pod, &pairs->pair[i].nic) : 0;
+		if (r == 0)
+			r = r2;
 	}
-	if (place_open(fd, session->host, &pod) < 0 ||
-	    pairs_load(session->req->pairs, &pairs, why, sizeof(why)) < 0)
-		return;
-	for (size_t i = 0; i < pairs->n; i++) {
-		if (pairs->pair[i].has_nic)
-			rescue_nic(session, pod, &pairs->pair[i].nic);
-	}
+	return r;
 }
 
 /* The Gaudis of a record; what is given back is no longer in it. */
@@ -108,6 +122,12 @@ static int load(struct session *session, struct state **ret)
 	return r;
 }
 
+/* The runtime asks again, and the record is there still. */
+static int fail_for_now(struct cni_error *error, int r)
+{
+	return cni_error_set(error, CNI_ERR_TRY_AGAIN, r, "not everything is back on the host");
+}
+
 int verbs_del(const struct request *req, struct cni_error *error)
 {
 	_cleanup_(session_close) struct session session = { .state_fd = -EBADF,
@@ -126,6 +146,8 @@ int verbs_del(const struct request *req, struct cni_error *error)
 	if (r < 0)
 		return r;
 	r = load(&session, &state);
+	if (is_shortage(r))
+		return fail_for_now(error, r);
 	/* Every address goes, whatever else happens, and before anything looks at a namespace that may be gone. */
 	if (state)
 		session_release_addresses(&session, state);
@@ -137,16 +159,20 @@ int verbs_del(const struct request *req, struct cni_error *error)
 	if (r < 0)
 		return r;
 	if (!state) {
-		rescue(&session);
-		return 0;
+		r = rescue(&session);
+		return is_shortage(r) ? fail_for_now(error, r) : 0;
 	}
 	/* An ADD of another pod may have taken over what this one lost while we waited. */
 	state_free(TAKE_PTR(state));
-	if (load(&session, &state) < 0)
-		return 0;
+	r = load(&session, &state);
+	if (r < 0)
+		return r == -ENOENT ? 0 : fail_for_now(error, r);
 	gaudis_of(state, &gaudis);
+	r = session_release(&session, state);
+	if (is_shortage(r))
+		return fail_for_now(error, r);
 	/* What could not be returned stays recorded; failing would only stop the plugins behind us. */
-	if (session_release(&session, state) < 0)
+	if (r < 0)
 		log_error(
 			"%s: not everything is back; the record stays, and the next ADD, DEL or GC tries again",
 			session.who);

@@ -7,6 +7,11 @@
 #include "session.h"
 #include "verbs.h"
 
+/* What is no longer there as ADD left it, or else cannot be seen. */
+#define fail_gone(error, r, ...)                                                  \
+	((r) == -ENODEV ? cni_error_set(error, CNI_ERR_NO_DEVICE, 0, __VA_ARGS__) \
+			: cni_error_set(error, CNI_ERR_IO, r, "cannot look into the pod"))
+
 /* Whatever prevResult says of the interface: a later plugin of the chain may have changed it, and says so there. */
 static int check_interface(const struct rtlink *link, const json_t *interface, struct cni_error *error)
 {
@@ -35,30 +40,38 @@ static int check_addresses(const struct request *req, const struct place *pod, c
 	for (int i = 0; i < n; i++) {
 		int r = rtlink_find_address(pod->rt, link->index, &addresses[i]);
 
-		if (r < 0 && r != -ENODEV)
-			return cni_error_set(error, CNI_ERR_IO, r, "cannot read the addresses of %s: %s",
-					     link->name, strerror(-r));
 		if (r < 0)
-			return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
-					     "netdev %s has lost address %d of prevResult", link->name, i);
+			return fail_gone(error, r, "netdev %s has lost address %d of prevResult", link->name,
+					 i);
 	}
 	return 0;
+}
+
+static int check_gid(const struct place *pod, const char *rdma, struct cni_error *error)
+{
+	int r = place_wait_gid(pod, rdma, NULL, 0);
+
+	if (r == -ETIMEDOUT)
+		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s has no RoCE GID", rdma);
+	return r < 0 ? fail_gone(error, r, "RDMA device %s has no GIDs any more", rdma) : 0;
 }
 
 static int check_rdma(const struct place *pod, const struct state_nic *nic, struct cni_error *error)
 {
 	struct rdmanl_chardev chardev;
 	struct rdmanl_device device;
+	int r;
 
-	if (rdmanl_find(pod->rdma, nic->rdma, &device) < 0)
-		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "RDMA device %s is not in the pod any more",
-				     nic->rdma);
-	if (rdmanl_chardev(pod->rdma, device.index, &chardev) < 0 || chardev.dev != nic->chardev)
+	r = rdmanl_find(pod->rdma, nic->rdma, &device);
+	if (r < 0)
+		return fail_gone(error, r, "RDMA device %s is not in the pod any more", nic->rdma);
+	r = rdmanl_chardev(pod->rdma, device.index, &chardev);
+	if (r < 0)
+		return fail_gone(error, r, "RDMA device %s has no uverbs device any more", nic->rdma);
+	if (chardev.dev != nic->chardev)
 		return cni_error_set(error, CNI_ERR_CHARDEV, 0, "RDMA device %s is not %s any more",
 				     nic->rdma, nic->uverbs);
-	if (place_wait_gid(pod, nic->rdma, NULL, 0) < 0)
-		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s has no RoCE GID", nic->rdma);
-	return 0;
+	return check_gid(pod, nic->rdma, error);
 }
 
 static int check_nic(const struct request *req, const struct place *pod, const struct state_nic *nic,
@@ -68,9 +81,9 @@ static int check_nic(const struct request *req, const struct place *pod, const s
 	struct rtlink link;
 	int r;
 
-	if (rtlink_get(pod->rt, nic->pod_netdev, &link) < 0)
-		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s is not in the pod any more",
-				     nic->pod_netdev);
+	r = rtlink_get(pod->rt, nic->pod_netdev, &link);
+	if (r < 0)
+		return fail_gone(error, r, "netdev %s is not in the pod any more", nic->pod_netdev);
 	if (!link.up)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0, "netdev %s is down", nic->pod_netdev);
 	if (result_find_interface(req->prev_result, nic->pod_netdev, &interface) < 0)
@@ -97,12 +110,8 @@ static int check_routes(const struct request *req, const struct place *pod, stru
 	for (int i = 0; i < n; i++) {
 		int r = rtlink_find_route(pod->rt, &routes[i]);
 
-		if (r < 0 && r != -ENODEV)
-			return cni_error_set(error, CNI_ERR_IO, r, "cannot read the routes of the pod: %s",
-					     strerror(-r));
 		if (r < 0)
-			return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
-					     "the pod has lost route %d of prevResult", i);
+			return fail_gone(error, r, "the pod has lost route %d of prevResult", i);
 	}
 	return 0;
 }
@@ -110,13 +119,11 @@ static int check_routes(const struct request *req, const struct place *pod, stru
 static int check_link(const struct place *pod, const struct state_link *link, struct cni_error *error)
 {
 	struct rdmanl_device device;
+	int r = rdmanl_find(pod->rdma, link->rdma, &device);
 
-	if (rdmanl_find(pod->rdma, link->rdma, &device) < 0)
-		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
-				     "Soft-RoCE link %s is not in the pod any more", link->rdma);
-	if (place_wait_gid(pod, link->rdma, NULL, 0) < 0)
-		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s has no RoCE GID", link->rdma);
-	return 0;
+	if (r < 0)
+		return fail_gone(error, r, "Soft-RoCE link %s is not in the pod any more", link->rdma);
+	return check_gid(pod, link->rdma, error);
 }
 
 int verbs_check(const struct request *req, struct cni_error *error)
@@ -142,8 +149,12 @@ int verbs_check(const struct request *req, struct cni_error *error)
 		return r;
 	r = state_load(session.state_fd, req->container, req->ifname, &state, why, sizeof(why));
 	if (r < 0)
-		return cni_error_set(error, CNI_ERR_IO, 0, "state file: %s", why);
-	if (session_reach(&session, state, &pod) < 0 || !pod)
+		return cni_error_set(error, is_shortage(r) ? CNI_ERR_TRY_AGAIN : CNI_ERR_IO, 0,
+				     "state file: %s", why);
+	r = session_reach(&session, state, &pod);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_IO, r, "cannot look into %s", state->netns);
+	if (!pod)
 		return cni_error_set(error, CNI_ERR_CONTAINER, 0, "the network namespace %s of ADD is gone",
 				     state->netns);
 	if (state->link.rdma[0])

@@ -55,6 +55,32 @@ static int fail_netlink(struct cni_error *error, int code, int r, const struct n
 			     kernel_words(chan, words, sizeof(words)));
 }
 
+/* Refuses what cannot be moved, or would not come out as it went in. */
+static int check_kind(const struct move *move, const char *pci, const char *rdma, bool *ret_soft,
+		      struct cni_error *error)
+{
+	enum rdma_kind kind;
+	int r = place_classify(move->host, pci, rdma, &kind);
+
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_IO, r, "cannot tell the kind of RDMA device %s", rdma);
+	*ret_soft = kind == RDMA_SOFT;
+	if (kind == RDMA_ALIEN) {
+		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
+			      "RDMA device %s is neither of NIC %s itself nor Soft-RoCE on it", rdma, pci);
+		return -EOPNOTSUPP;
+	}
+	if (kind == RDMA_INFINIBAND) {
+		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
+			      "RDMA device %s of NIC %s is InfiniBand, and only RoCE is handled", rdma, pci);
+		cni_error_explain(
+			error, "set its port to Ethernet if the NIC can (mlxconfig LINK_TYPE_P1=2), or use "
+			       "another NIC");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 int move_inspect(const struct move *move, const char *pci, const char *netdev_hint, struct state_nic *nic,
 		 struct cni_error *error)
 {
@@ -79,30 +105,20 @@ int move_inspect(const struct move *move, const char *pci, const char *netdev_hi
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, r, "cannot tell the netdev of NIC %s", pci);
 	r = place_find_rdma(move->host, pci, link.index, &device);
-	if (r < 0)
+	if (r == -ENODEV)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
 				     "NIC %s (%s) has no RDMA device in the host's namespace", pci,
 				     link.name);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_NO_DEVICE, r, "cannot tell the RDMA device of NIC %s",
+				     pci);
 	r = rdmanl_chardev(move->host->rdma, device.index, &chardev);
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, r, "RDMA device %s has no uverbs device",
 				     device.name);
-	nic->soft = place_is_soft(move->host, device.name);
-	if (!nic->soft && !place_has_hard_rdma(move->host, pci)) {
-		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
-			      "RDMA device %s is neither of NIC %s itself nor Soft-RoCE on it", device.name,
-			      pci);
-		return -EOPNOTSUPP;
-	}
-	if (place_is_infiniband(move->host, device.name)) {
-		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
-			      "RDMA device %s of NIC %s is InfiniBand, and only RoCE is handled", device.name,
-			      pci);
-		cni_error_explain(
-			error, "set its port to Ethernet if the NIC can (mlxconfig LINK_TYPE_P1=2), or use "
-			       "another NIC");
-		return -EOPNOTSUPP;
-	}
+	r = check_kind(move, pci, device.name, &nic->soft, error);
+	if (r < 0)
+		return r;
 	snprintf(nic->pci, sizeof(nic->pci), "%s", pci);
 	memcpy(nic->rdma, device.name, sizeof(nic->rdma));
 	memcpy(nic->netdev, link.name, sizeof(nic->netdev));
@@ -299,12 +315,14 @@ static int stray_link_down(const struct move *move, const struct state_nic *nic,
 	int r;
 
 	r = rdmanl_find(move->host->rdma, nic->rdma, &device);
-	if (r < 0 || device.node_guid != nic->node_guid)
+	if (r == -ENODEV || (r == 0 && device.node_guid != nic->node_guid))
 		return 0;
-	r = rdmanl_port(move->host->rdma, device.index, &port);
-	if (r < 0 || port.ndev_index)
+	if (r == 0)
+		r = rdmanl_port(move->host->rdma, device.index, &port);
+	if (r == 0 && port.ndev_index)
 		return 0; /* its netdev is on the host, where it belongs */
-	r = rdmanl_del_link(move->host->rdma, device.index);
+	if (r == 0)
+		r = rdmanl_del_link(move->host->rdma, device.index);
 	if (r < 0)
 		return log_error_errno(r, "%s: cannot take down link %s", move->who, nic->rdma);
 	step_done(move, since, "took down link %s, which had not reached the pod", nic->rdma);
@@ -354,21 +372,27 @@ static int rdma_out_of_pod(const struct move *move, const struct state_nic *nic,
 	return r;
 }
 
+static bool is_gone(const struct place *place, const char *netdev)
+{
+	struct rtlink link;
+
+	return rtlink_get(place->rt, netdev, &link) == -ENODEV;
+}
+
 static int netdev_out_of_pod(const struct move *move, const struct state_nic *nic, const struct rtlink *link,
 			     uint64_t *since)
 {
-	struct rtlink still;
 	int r;
 
 	r = fault_point("netdev-out");
 	if (r == 0)
 		r = rtlink_move(move->pod->rt, link->index, move->host->netns_fd, nic->netdev);
-	if (r < 0 && rtlink_get(move->pod->rt, link->name, &still) == 0) {
+	if (r < 0 && !is_gone(move->pod, link->name)) {
 		log_warning_errno(r, "%s: cannot take %s out as %s, trying any name", move->who, link->name,
 				  nic->netdev);
 		r = rtlink_move(move->pod->rt, link->index, move->host->netns_fd, "dev%d");
 	}
-	if (r < 0 && rtlink_get(move->pod->rt, link->name, &still) == 0)
+	if (r < 0 && !is_gone(move->pod, link->name))
 		return log_error_errno(r, "%s: cannot take netdev %s out of the pod", move->who, link->name);
 	step_done(move, since, "took netdev %s out of the pod", link->name);
 	return 0;
@@ -383,6 +407,9 @@ static int out_of_pod(const struct move *move, const struct state_nic *nic, uint
 	r = rdma_out_of_pod(move, nic, found == 0 ? link.index : 0, since);
 	if (found == 0)
 		r2 = netdev_out_of_pod(move, nic, &link, since);
+	else if (found != -ENODEV && found != -ENXIO)
+		r2 = log_error_errno(found, "%s: cannot tell whether NIC %s is in the pod", move->who,
+				     nic->pci);
 	return r < 0 ? r : r2;
 }
 
@@ -417,8 +444,12 @@ static int restore_netdev(const struct move *move, const struct state_nic *nic, 
 		memcpy(link->name, nic->netdev, sizeof(link->name));
 		link->up = false;
 	}
-	if (link->mtu != nic->mtu)
-		(void)rtlink_set_mtu(move->host->rt, link->index, nic->mtu);
+	if (link->mtu != nic->mtu) {
+		r = rtlink_set_mtu(move->host->rt, link->index, nic->mtu);
+		if (r < 0)
+			return log_error_errno(r, "%s: cannot give %s back its MTU of %u", move->who,
+					       nic->netdev, nic->mtu);
+	}
 	return 0;
 }
 
@@ -533,8 +564,11 @@ static int restore_host(const struct move *move, const struct state_nic *nic, un
 				       nic->pci, nic->netdev);
 	r = restore_netdev(move, nic, &link, since);
 	r2 = restore_rdma(move, nic, &link, since, &device);
-	if (nic->up && !link.up)
-		(void)rtlink_set_up(move->host->rt, link.index, true);
+	if (r == 0 && nic->up && !link.up) {
+		r = rtlink_set_up(move->host->rt, link.index, true);
+		if (r < 0)
+			log_error_errno(r, "%s: cannot bring %s up again", move->who, nic->netdev);
+	}
 	if (r < 0 || r2 < 0)
 		return r < 0 ? r : r2;
 	r = rdmanl_chardev(move->host->rdma, device.index, &chardev);

@@ -78,9 +78,14 @@ int netns_find(int proc_fd, const struct netns_id *id, int *ret_fd)
 			continue;
 		snprintf(path, sizeof(path), "%s/ns/net", entry->d_name);
 		/* stat first: opening every namespace of a busy node would be slow */
-		if (fstatat(dirfd(dir), path, &st, 0) < 0 || st.st_ino != id->ino || st.st_dev != id->dev)
+		r = RET_NERRNO(fstatat(dirfd(dir), path, &st, 0));
+		if (r == 0 && (st.st_ino != id->ino || st.st_dev != id->dev))
 			continue;
-		if (open_checked(dirfd(dir), path, &ns) < 0 || netns_identify(ns, &found) < 0)
+		if (r == 0)
+			r = open_checked(dirfd(dir), path, &ns);
+		if (is_shortage(r))
+			return r;
+		if (r < 0 || netns_identify(ns, &found) < 0)
 			continue;
 		if (netns_id_equal(&found, id)) { /* the process may have moved meanwhile */
 			*ret_fd = TAKE_FD(ns);

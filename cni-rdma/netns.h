@@ -26,7 +26,7 @@ bool netns_id_equal(const struct netns_id *a, const struct netns_id *b);
 /*
  * The namespace with that id, through any process below proc (a directory
  * like /proc) that still lives in it: the path given at ADD may be gone while
- * a process keeps the namespace, and with it the device. -ENOENT: nobody has it.
+ * a process keeps the namespace, and with it the device. -ENOENT: nobody has it; others: cannot tell.
  */
 int netns_find(int proc_fd, const struct netns_id *id, int *ret_fd);
 

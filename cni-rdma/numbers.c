@@ -64,7 +64,7 @@ void numbers_release(const struct place *host)
 		snprintf(name, sizeof(name), FILLER "%d", i);
 		/* Hardly ever there, and a look costs no other program its turn at the kernel's rtnl lock. */
 		snprintf(path, sizeof(path), "class/net/%s", name);
-		if (faccessat(host->sys_fd, path, F_OK, 0) < 0)
+		if (faccessat(host->sys_fd, path, F_OK, 0) < 0 && errno == ENOENT)
 			continue;
 		/* The link first: with its netdev it would go too, but at a time of its own. */
 		if (rdmanl_find(host->rdma, name, &device) == 0)

@@ -58,13 +58,14 @@ void place_free(struct place *place)
 	free(place);
 }
 
-/* NULL when it cannot be read: what is not there has no devices. */
-static DIR *open_dir(int dirfd, const char *path)
+/* *ret NULL: it is not there, and so has no devices. What cannot be read may have some. */
+static int open_dir(int dirfd, const char *path, DIR **ret)
 {
-	DIR *dir = NULL;
+	int r;
 
-	(void)fileio_opendir(dirfd, path, &dir);
-	return dir;
+	*ret = NULL;
+	r = fileio_opendir(dirfd, path, ret);
+	return r == -ENOENT || r == -ENODEV ? 0 : r;
 }
 
 struct netdevs {
@@ -72,16 +73,18 @@ struct netdevs {
 	size_t n;
 };
 
-static void collect_netdevs(int dirfd, const char *path, struct netdevs *found)
+static int collect_netdevs(int dirfd, const char *path, struct netdevs *found)
 {
-	_cleanup_closedir_ DIR *dir = open_dir(dirfd, path);
+	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
+	int r = open_dir(dirfd, path, &dir);
 
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.' || found->n == NETDEVS_MAX || strlen(entry->d_name) >= IFNAMSIZ)
 			continue;
 		strcpy(found->name[found->n++], entry->d_name);
 	}
+	return r;
 }
 
 static int list_netdevs(const struct place *place, const char *pci, struct netdevs *ret)
@@ -89,21 +92,23 @@ static int list_netdevs(const struct place *place, const char *pci, struct netde
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
 	char path[300];
+	int r;
 
 	ret->n = 0;
 	snprintf(path, sizeof(path), "bus/pci/devices/%s", pci);
-	dir = open_dir(place->sys_fd, path);
-	if (!dir)
+	r = open_dir(place->sys_fd, path, &dir);
+	if (r == 0 && !dir)
 		return -ENXIO;
-	collect_netdevs(dirfd(dir), "net", ret);
+	if (r == 0)
+		r = collect_netdevs(dirfd(dir), "net", ret);
 	/* virtio puts one device of its own between the function and the netdev */
-	while ((entry = readdir(dir))) {
+	while (r == 0 && (entry = readdir(dir))) {
 		if (strncmp(entry->d_name, "virtio", 6) != 0)
 			continue;
 		snprintf(path, sizeof(path), "%s/net", entry->d_name);
-		collect_netdevs(dirfd(dir), path, ret);
+		r = collect_netdevs(dirfd(dir), path, ret);
 	}
-	return 0;
+	return r;
 }
 
 int place_find_netdev(const struct place *place, const char *pci, const char *hint, struct rtlink *ret)
@@ -142,9 +147,12 @@ static int hard_rdma_name(const struct place *place, const char *pci, char *buf,
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
 	char path[64];
+	int r;
 
 	snprintf(path, sizeof(path), "bus/pci/devices/%.24s/infiniband", pci);
-	dir = open_dir(place->sys_fd, path);
+	r = open_dir(place->sys_fd, path, &dir);
+	if (r < 0)
+		return r;
 	while (dir && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.' || strlen(entry->d_name) >= size)
 			continue;
@@ -154,39 +162,39 @@ static int hard_rdma_name(const struct place *place, const char *pci, char *buf,
 	return -ENODEV;
 }
 
-bool place_has_hard_rdma(const struct place *place, const char *pci)
-{
-	char name[RDMANL_NAME_MAX];
-
-	return hard_rdma_name(place, pci, name, sizeof(name)) == 0;
-}
-
 int place_find_rdma(const struct place *place, const char *pci, unsigned netdev_index,
 		    struct rdmanl_device *ret)
 {
 	char name[RDMANL_NAME_MAX];
+	int r = hard_rdma_name(place, pci, name, sizeof(name));
 
-	if (hard_rdma_name(place, pci, name, sizeof(name)) == 0)
+	if (r == 0)
 		return rdmanl_find(place->rdma, name, ret);
-	return netdev_index ? rdmanl_find_ndev(place->rdma, netdev_index, ret) : -ENODEV;
+	if (r == -ENODEV && netdev_index)
+		return rdmanl_find_ndev(place->rdma, netdev_index, ret);
+	return r;
 }
 
-bool place_is_infiniband(const struct place *place, const char *rdma)
+int place_classify(const struct place *place, const char *pci, const char *rdma, enum rdma_kind *ret)
 {
-	char path[128], layer[32];
+	char path[128], text[RDMANL_NAME_MAX];
+	int r;
 
-	snprintf(path, sizeof(path), "class/infiniband/%s/ports/1/link_layer", rdma);
-	return fileio_read_attr(place->sys_fd, path, layer, sizeof(layer)) > 0 &&
-	       strcmp(layer, "InfiniBand") == 0;
-}
-
-/* Only rxe has this attribute; it names the netdev under it. */
-bool place_is_soft(const struct place *place, const char *rdma)
-{
-	char path[128];
-
+	/* Only rxe has this attribute; it names the netdev under it. */
 	snprintf(path, sizeof(path), "class/infiniband/%s/parent", rdma);
-	return faccessat(place->sys_fd, path, F_OK, 0) == 0;
+	*ret = RDMA_SOFT;
+	if (faccessat(place->sys_fd, path, F_OK, 0) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return negative_errno();
+	*ret = RDMA_ALIEN;
+	r = hard_rdma_name(place, pci, text, sizeof(text));
+	if (r < 0)
+		return r == -ENODEV ? 0 : r;
+	snprintf(path, sizeof(path), "class/infiniband/%s/ports/1/link_layer", rdma);
+	r = (int)fileio_read_attr(place->sys_fd, path, text, sizeof(text));
+	*ret = r > 0 && strcmp(text, "InfiniBand") == 0 ? RDMA_INFINIBAND : RDMA_ROCE;
+	return r < 0 ? r : 0;
 }
 
 /* Inside the namespace: /proc/sys/net is that of whoever opens it. */
@@ -221,7 +229,8 @@ static void gid_of_address(const struct rtlink_address *address, struct in6_addr
 	memcpy(&ret->s6_addr[12], &address->v4, 4);
 }
 
-static bool has_gid(const struct place *place, const char *rdma, const struct in6_addr *want)
+/* 1, 0, or -errno: it cannot be read. */
+static int has_gid(const struct place *place, const char *rdma, const struct in6_addr *want)
 {
 	static const struct in6_addr zero;
 
@@ -229,14 +238,18 @@ static bool has_gid(const struct place *place, const char *rdma, const struct in
 		struct in6_addr gid;
 		char path[160], text[64];
 
+		int r;
+
 		snprintf(path, sizeof(path), "class/infiniband/%s/ports/1/gids/%d", rdma, i);
-		if (fileio_read_attr(place->sys_fd, path, text, sizeof(text)) < 0 ||
-		    inet_pton(AF_INET6, text, &gid) != 1)
-			continue;
+		r = (int)fileio_read_attr(place->sys_fd, path, text, sizeof(text));
+		if (is_shortage(r))
+			return r;
+		if (r < 0 || inet_pton(AF_INET6, text, &gid) != 1)
+			continue; /* an empty entry, or the table's end */
 		if (want ? memcmp(&gid, want, sizeof(gid)) == 0 : memcmp(&gid, &zero, sizeof(gid)) != 0)
-			return true;
+			return 1;
 	}
-	return false;
+	return 0;
 }
 
 /* The table is filled by work that the kernel queues at netdev events, and changes of it send no event to us.
@@ -252,8 +265,10 @@ int place_wait_gid(const struct place *place, const char *rdma, const struct rtl
 	for (;;) {
 		struct timespec pause = { .tv_nsec = pause_us * 1000 };
 
-		if (has_gid(place, rdma, address ? &want : NULL))
-			return 0;
+		int r = has_gid(place, rdma, address ? &want : NULL);
+
+		if (r != 0)
+			return r < 0 ? r : 0;
 		if (waited_us >= (long)timeout_ms * 1000)
 			return -ETIMEDOUT;
 		nanosleep(&pause, NULL);

@@ -29,6 +29,8 @@ void place_free(struct place *place);
 DEFINE_CLEANUP(struct place *, place_free)
 
 /*
+ * All that look return -errno when they cannot, too, which says nothing about what is there: only -ENODEV and -ENXIO do.
+ *
  * The netdev of a PCI function in this namespace. When it has several, hint's
  * (may be ""), else -ENOTUNIQ. -ENODEV: none here; -ENXIO: no such PCI function.
  */
@@ -42,14 +44,15 @@ void place_name_netdevs(const struct place *place, const char *pci, char *buf, s
 int place_find_rdma(const struct place *place, const char *pci, unsigned netdev_index,
 		    struct rdmanl_device *ret);
 
-/* The PCI function has an RDMA device of its own (and not a soft link on its netdev) in this namespace. */
-bool place_has_hard_rdma(const struct place *place, const char *pci);
+enum rdma_kind {
+	RDMA_ROCE,	 /* of the PCI function itself, and moves by itself */
+	RDMA_INFINIBAND, /* so too, but the kernel makes its netdevs anew at each move */
+	RDMA_SOFT,	 /* Soft-RoCE: lives and dies with its netdev */
+	RDMA_ALIEN,	 /* on the netdev, but none of these */
+};
 
-/* Its first port's link layer is InfiniBand, whose netdevs the kernel makes anew at each move of the RDMA device. */
-bool place_is_infiniband(const struct place *place, const char *rdma);
-
-/* Soft-RoCE: such a device lives and dies with its netdev. */
-bool place_is_soft(const struct place *place, const char *rdma);
+/* Of which kind the RDMA device is that place_find_rdma() found. */
+int place_classify(const struct place *place, const char *pci, const char *rdma, enum rdma_kind *ret);
 
 /*
  * Has the interface use its IPv6 addresses at once, without a second of asking whether

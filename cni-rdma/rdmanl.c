@@ -51,10 +51,9 @@ int rdmanl_is_shared(struct nlchan *chan, bool *ret_shared)
 	if (!msg)
 		return -ENOMEM;
 	r = nlchan_talk(chan, msg, parse_mode, &mode);
-	if (r < 0)
+	if (r < 0 && r != -EINVAL)
 		return r;
-	if (mode < 0)
-		return -EOPNOTSUPP; /* a kernel before 5.3 does not know the difference */
+	/* A kernel before 5.3 does not know the difference, or (EINVAL) not even the question. */
 	*ret_shared = mode != 0;
 	return 0;
 }
@@ -211,8 +210,11 @@ int rdmanl_find_ndev(struct nlchan *chan, unsigned ndev_index, struct rdmanl_dev
 	for (size_t i = 0; i < n; i++) {
 		struct rdmanl_port port;
 
+		r = rdmanl_port(chan, devices[i].index, &port);
+		if (is_shortage(r))
+			return r;
 		/* a device that vanishes while we look is not the one */
-		if (rdmanl_port(chan, devices[i].index, &port) < 0 || port.ndev_index != ndev_index)
+		if (r < 0 || port.ndev_index != ndev_index)
 			continue;
 		*ret = devices[i];
 		return 0;

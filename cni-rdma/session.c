@@ -47,9 +47,11 @@ int session_open(struct session *session, const struct request *req, const char 
 	session->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (session->proc_fd < 0)
 		return cni_error_set(error, CNI_ERR_IO, negative_errno(), "cannot open /proc");
-	if (fileio_read_attr(session->proc_fd, "sys/kernel/random/boot_id", session->boot_id,
-			     sizeof(session->boot_id)) < 0)
-		session->boot_id[0] = '\0';
+	/* Records of another boot count for nothing: whoever cannot tell must not go on. */
+	r = (int)fileio_read_attr(session->proc_fd, "sys/kernel/random/boot_id", session->boot_id,
+				  sizeof(session->boot_id));
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_IO, r, "cannot read /proc/sys/kernel/random/boot_id");
 	r = netns_open_self(&fd);
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_NETNS, r, "cannot open the host's network namespace");
@@ -59,9 +61,9 @@ int session_open(struct session *session, const struct request *req, const char 
 				     "the kernel has no RDMA: module ib_core is not loaded");
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_IO, r, "cannot look at the host's devices");
-	/* A kernel that cannot tell has no exclusive mode. */
-	if (rdmanl_is_shared(session->host->rdma, &session->shared) < 0)
-		session->shared = true;
+	r = rdmanl_is_shared(session->host->rdma, &session->shared);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_IO, r, "cannot ask the kernel who sees RDMA devices");
 	return open_state_dir(session, error);
 }
 
@@ -116,12 +118,14 @@ int session_reach(struct session *session, const struct state *state, struct pla
 	if (strcmp(state->boot_id, session->boot_id) != 0)
 		return 0;
 	r = netns_open(state->netns, &fd);
+	if (is_shortage(r))
+		return r;
 	if (r == 0 && (netns_identify(fd, &id) < 0 || !netns_id_equal(&id, &state->netns_id)))
 		closep(&fd); /* the path is another namespace's by now */
 	if (r < 0 || !netns_id_equal(&id, &state->netns_id)) {
 		r = netns_find(session->proc_fd, &state->netns_id, &fd);
 		if (r < 0)
-			return 0;
+			return r == -ENOENT ? 0 : r;
 		log_info("%s: the pod's namespace lives on in a process although %s is gone", session->who,
 			 state->netns);
 	}
@@ -174,8 +178,11 @@ int session_release(struct session *session, struct state *state)
 		state->n = 0;
 		state->link.rdma[0] = '\0';
 	}
-	if ((state->n > 0 || state->link.rdma[0]) && session_reach(session, state, &pod) < 0)
-		log_warning("%s: cannot look into the pod's namespace", session->who);
+	if (state->n > 0 || state->link.rdma[0]) {
+		r = session_reach(session, state, &pod);
+		if (r < 0)
+			return log_error_errno(r, "%s: cannot look into the pod's namespace", session->who);
+	}
 	while (i < state->n) {
 		size_t before = state->n;
 

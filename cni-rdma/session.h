@@ -38,7 +38,7 @@ int session_check_mode(struct session *session, struct cni_error *error);
 /* For moves between the host and a pod (NULL: out of reach); valid as long as both. */
 struct move session_move(const struct session *session, const struct place *pod);
 
-/* The pod's side of an attachment, NULL when its namespace is gone or cannot be reached. */
+/* The pod's side of an attachment, NULL when its namespace is gone. -errno: it cannot be told, or not be entered. */
 int session_reach(struct session *session, const struct state *state, struct place **ret);
 
 /*

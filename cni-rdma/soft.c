@@ -10,8 +10,12 @@ int soft_plan(const struct move *move, struct state *state, struct cni_error *er
 {
 	struct state_link *link = &state->link;
 	struct rtlink netdev;
+	int r = rtlink_get(move->pod->rt, state->ifname, &netdev);
 
-	if (rtlink_get(move->pod->rt, state->ifname, &netdev) < 0) {
+	if (r < 0 && r != -ENODEV)
+		return cni_error_set(error, CNI_ERR_IO, r, "cannot look at the pod's interface %s",
+				     state->ifname);
+	if (r < 0) {
 		cni_error_set(error, CNI_ERR_CONFIG, 0, "the pod has no interface %s", state->ifname);
 		return cni_error_explain(error,
 					 "mode soft puts a link on the pod's interface: cni-rdma must stand "

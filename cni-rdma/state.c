@@ -308,11 +308,10 @@ int state_list_load(int dirfd, struct state_list *ret)
 		if (!is_state_name(entry->d_name))
 			continue;
 		r = load_file(dirfd, entry->d_name, &state, why, sizeof(why));
-		if (r == -ENOENT || r == -ENOMEM) {
-			if (r == -ENOMEM)
-				return r;
+		if (r == -ENOENT)
 			continue; /* its attachment ended meanwhile */
-		}
+		if (is_shortage(r))
+			return r;
 		if (r < 0) {
 			log_warning("state file %s is left alone: %s", entry->d_name, why);
 			continue;

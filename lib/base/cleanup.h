@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,6 +69,12 @@ DEFINE_CLEANUP(DIR *, closedir)
 static inline int negative_errno(void)
 {
 	return errno > 0 ? -errno : -EIO;
+}
+
+/* Memory or descriptors were short: what was looked for may well be there, and a later try may find it. */
+static inline bool is_shortage(int r)
+{
+	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS;
 }
 
 /* The value of a call that returns -1 and errno on failure, or -errno. */

@@ -270,36 +270,6 @@ TEST(cni_record_of_an_earlier_boot_means_nothing, .initial_netns = true)
 	node_end();
 }
 
-TEST(cni_without_memory_says_so_and_leaves_nothing, .initial_netns = true, .seconds = 300)
-{
-	struct call call = { .verb = "ADD", .memory = 1u << 20 };
-	int failures = 0;
-	struct pod pod;
-
-	node_begin();
-	pod = pod_new("y1");
-	call.pod = &pod;
-	call.device = node_nics[0].pci;
-	for (; call_plugin(&call) != 0; call.memory += 4u << 10) {
-		CHECK_MSG(call.memory < 64u << 20, "64 MiB are not enough");
-		CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-		node_check_as_before("after an ADD without memory");
-		pod_check(&pod, 0);
-		/* With less it does not even start. */
-		if (call.status >= 128)
-			continue;
-		CHECK_MSG(call.answer[0] == '{' && strstr(call.answer, "\"msg\":\""), "answer %s",
-			  call.answer);
-		failures++;
-	}
-	CHECK_MSG(failures > 2, "memory was short in %d places only", failures);
-	pod_check(&pod, 1);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("at the end");
-	pod_end(&pod);
-	node_end();
-}
-
 TEST(cni_says_why_not, .initial_netns = true)
 {
 	struct pod host = { .name = "n1", .netns = "/proc/self/ns/net" },

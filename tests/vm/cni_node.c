@@ -452,6 +452,9 @@ static void exec_plugin(const struct call *call, int out)
 		call->device && !call->in_cluster ? NULL : "K8S_POD_NAMESPACE=test;K8S_POD_NAME=pod");
 	put_env("CNI_RDMA_TRUSTED_PATHS", "/run");
 	put_env("CNI_RDMA_FAULT", call->fault);
+	if (call->files)
+		setrlimit(RLIMIT_NOFILE,
+			  &(struct rlimit){ .rlim_cur = call->files, .rlim_max = call->files });
 	if (call->root && (chroot(call->root) || chdir("/")))
 		_exit(126);
 	put_env("GLIBC_TUNABLES",

@@ -97,9 +97,10 @@ struct call {
 	const char *extra; /* more keys of the configuration, ending with a comma, or NULL */
 	const char *prev;  /* prevResult, or NULL */
 	size_t memory;	   /* bytes of address space that it may have; 0: no limit */
-	const char *root;  /* its root folder, or NULL */
-	int code;	   /* error code in the answer; 0: none */
-	int status;	   /* exit status; 128 + n: signal n */
+	unsigned int files; /* open files that it may have; 0: no limit */
+	const char *root;   /* its root folder, or NULL */
+	int code;	    /* error code in the answer; 0: none */
+	int status;	    /* exit status; 128 + n: signal n */
 	double seconds;
 	char answer[NODE_TEXT]; /* standard output */
 };
