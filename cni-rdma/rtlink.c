@@ -166,10 +166,18 @@ int rtlink_add_address(struct nlchan *chan, unsigned index, const struct rtlink_
 	return nlchan_talk(chan, msg, NULL, NULL);
 }
 
+/* For nldump_read(), of a search that begins with whether it has found. */
+static void forget(void *arg)
+{
+	bool *found = arg;
+
+	*found = false;
+}
+
 struct find_address {
+	bool found;
 	const struct rtlink_address *address;
 	unsigned index;
-	bool found;
 };
 
 static int match_address(struct nl_msg *msg, void *arg)
@@ -193,13 +201,6 @@ static int match_address(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
-static void forget_address(void *arg)
-{
-	struct find_address *find = arg;
-
-	find->found = false;
-}
-
 int rtlink_find_address(struct nlchan *chan, unsigned index, const struct rtlink_address *address)
 {
 	_cleanup_(nlmsg_freep) struct nl_msg *msg = nlchan_request(RTM_GETADDR, NLM_F_DUMP);
@@ -209,7 +210,7 @@ int rtlink_find_address(struct nlchan *chan, unsigned index, const struct rtlink
 
 	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0)
 		return -ENOMEM;
-	r = nldump_read(chan, msg, match_address, forget_address, &find);
+	r = nldump_read(chan, msg, match_address, forget, &find);
 	return r < 0 ? r : find.found ? 0 : -ENODEV;
 }
 
@@ -263,9 +264,9 @@ int rtlink_add_route(struct nlchan *chan, unsigned index, const struct rtlink_ro
 }
 
 struct find_route {
+	bool found;
 	const struct rtlink_route *route;
 	uint8_t network[16];
-	bool found;
 };
 
 static int match_route(struct nl_msg *msg, void *arg)
@@ -294,13 +295,6 @@ static int match_route(struct nl_msg *msg, void *arg)
 	return NL_OK;
 }
 
-static void forget_route(void *arg)
-{
-	struct find_route *find = arg;
-
-	find->found = false;
-}
-
 int rtlink_find_route(struct nlchan *chan, const struct rtlink_route *route)
 {
 	_cleanup_(nlmsg_freep) struct nl_msg *msg = nlchan_request(RTM_GETROUTE, NLM_F_DUMP);
@@ -311,6 +305,6 @@ int rtlink_find_route(struct nlchan *chan, const struct rtlink_route *route)
 	if (!msg || nlmsg_append(msg, &info, sizeof(info), NLMSG_ALIGNTO) < 0)
 		return -ENOMEM;
 	network_of(&route->dst, find.network);
-	r = nldump_read(chan, msg, match_route, forget_route, &find);
+	r = nldump_read(chan, msg, match_route, forget, &find);
 	return r < 0 ? r : find.found ? 0 : -ENODEV;
 }

@@ -17,8 +17,6 @@
 #include "cni_way.h"
 #include "vm.h"
 
-#define SHARED "\"allowShared\":true,"
-
 TEST(cni_card_goes_in_and_comes_back, .initial_netns = true)
 {
 	struct call call = { .verb = "ADD" };
@@ -243,7 +241,7 @@ TEST(cni_card_leaves_the_pod_without_the_regions_that_a_stranger_holds, .initial
 /* --- cards that no pod can have -------------------------------------------------- */
 TEST(cni_card_whose_driver_cannot_move_is_refused_or_let_through, .initial_netns = true)
 {
-	struct call call = { .verb = "ADD", .extra = SHARED };
+	struct call call = { .verb = "ADD", .extra = ALLOW_SHARED };
 	struct pod pod, next;
 
 	node_begin_cards("movable=0");

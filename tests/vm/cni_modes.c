@@ -13,7 +13,6 @@
 #include "vm.h"
 
 #define SOFT "\"mode\":\"soft\","
-#define SHARED "\"allowShared\":true,"
 
 /* What a plugin before us would have said of it. */
 static const char *prev_of(const struct pod *pod)
@@ -155,8 +154,8 @@ TEST(cni_shared_mode_is_let_through_when_allowed, .initial_netns = true)
 	node_begin_shared();
 	pod = soft_pod("h1");
 	CHECK_EQ(soft("ADD", &pod, NULL), 100);
-	CHECK_EQ(CNI(.verb = "STATUS", .extra = SHARED), 0);
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .extra = SHARED), 0);
+	CHECK_EQ(CNI(.verb = "STATUS", .extra = ALLOW_SHARED), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .extra = ALLOW_SHARED), 0);
 	pod_snapshot(&pod, now, sizeof(now));
 	CHECK_MSG(strstr(now, "netdev rdma0 up") && strstr(now, "rdma rxe0 on rdma0 uverbs0 gid"),
 		  "the pod has\n%s", now);
@@ -166,7 +165,7 @@ TEST(cni_shared_mode_is_let_through_when_allowed, .initial_netns = true)
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
 	node_check_as_before("after DEL");
 	/* A link of the pod's own, too. */
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .prev = prev_of(&pod), .extra = SOFT SHARED), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .prev = prev_of(&pod), .extra = SOFT ALLOW_SHARED), 0);
 	pod_snapshot(&pod, now, sizeof(now));
 	CHECK_MSG(strstr(now, "rdma rxe-h1-eth0 on eth0 uverbs2 gid"), "the pod has\n%s", now);
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .extra = SOFT), 0);
@@ -178,14 +177,14 @@ TEST(cni_shared_mode_is_let_through_when_allowed, .initial_netns = true)
 TEST(cni_pod_on_the_host_network_is_let_through_when_allowed, .initial_netns = true)
 {
 	struct pod host = { .name = "h2", .netns = "/proc/self/ns/net" };
-	struct call call = { .verb = "ADD", .pod = &host, .extra = SHARED };
+	struct call call = { .verb = "ADD", .pod = &host, .extra = ALLOW_SHARED };
 
 	node_begin();
 	call.device = node_nics[0].pci;
 	CHECK_EQ(call_plugin(&call), 0);
 	CHECK_MSG(!strstr(call.answer, "rdma0"), "result %s", call.answer);
 	node_check_as_before("after ADD");
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &host, .extra = SHARED), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &host, .extra = ALLOW_SHARED), 0);
 	node_check_as_before("after DEL");
 	node_end();
 }

@@ -87,6 +87,8 @@ void pod_check(const struct pod *pod, unsigned int mask);
 void pod_check_beside(const struct pod *pod, unsigned int mask, const char *others);
 
 /* --- the plugin ------------------------------------------------------------ */
+#define ALLOW_SHARED "\"allowShared\":true," /* for call.extra */
+
 struct call {
 	const char *verb;
 	const struct pod *pod;
