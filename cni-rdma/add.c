@@ -298,6 +298,9 @@ static int finish_nic(struct add *add, size_t i, json_t *result, struct cni_erro
 		if (r < 0)
 			return r;
 	}
+	/* InfiniBand's GIDs are its ports', whatever the addresses are. */
+	if (nic->infiniband)
+		addresses.n = 0;
 	return wait_gid(add, nic->rdma, &addresses, error);
 }
 

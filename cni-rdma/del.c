@@ -54,6 +54,7 @@ static int rescue_nic(struct session *session, const struct place *pod, const st
 		if (r < 0)
 			return r;
 		nic.soft = kind == RDMA_SOFT;
+		nic.infiniband = kind == RDMA_INFINIBAND;
 		if (rdmanl_chardev(pod->rdma, device.index, &chardev) == 0)
 			nic.chardev = chardev.dev;
 	}

@@ -55,30 +55,49 @@ static int fail_netlink(struct cni_error *error, int code, int r, const struct n
 			     kernel_words(chan, words, sizeof(words)));
 }
 
+/* Its netdevs end with the move: one can be made as it was, but ports' cannot be told apart, and children are lost. */
+static int check_infiniband(const struct move *move, const char *pci, const struct rtlink *link,
+			    struct cni_error *error)
+{
+	struct rtlink child;
+	char names[256];
+	int r;
+
+	place_name_netdevs(move->host, pci, names, sizeof(names));
+	if (strchr(names, ',')) {
+		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
+			      "NIC %s is InfiniBand and has a netdev for each of its ports: %s", pci, names);
+		return -EOPNOTSUPP;
+	}
+	r = rtlink_find_child(move->host->rt, link->index, &child);
+	if (r == -ENODEV)
+		return 0;
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_IO, r, "cannot look for netdevs on %s", link->name);
+	cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
+		      "NIC %s is InfiniBand, and netdev %s on its %s would end when it moves", pci,
+		      child.name, link->name);
+	cni_error_explain(error, "take it down (ip link del %s), or use another NIC", child.name);
+	return -EOPNOTSUPP;
+}
+
 /* Refuses what cannot be moved, or would not come out as it went in. */
-static int check_kind(const struct move *move, const char *pci, const char *rdma, bool *ret_soft,
-		      struct cni_error *error)
+static int check_kind(const struct move *move, const char *pci, const struct rtlink *link, const char *rdma,
+		      struct state_nic *nic, struct cni_error *error)
 {
 	enum rdma_kind kind;
 	int r = place_classify(move->host, pci, rdma, &kind);
 
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_IO, r, "cannot tell the kind of RDMA device %s", rdma);
-	*ret_soft = kind == RDMA_SOFT;
+	nic->soft = kind == RDMA_SOFT;
+	nic->infiniband = kind == RDMA_INFINIBAND;
 	if (kind == RDMA_ALIEN) {
 		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
 			      "RDMA device %s is neither of NIC %s itself nor Soft-RoCE on it", rdma, pci);
 		return -EOPNOTSUPP;
 	}
-	if (kind == RDMA_INFINIBAND) {
-		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
-			      "RDMA device %s of NIC %s is InfiniBand, and only RoCE is handled", rdma, pci);
-		cni_error_explain(
-			error, "set its port to Ethernet if the NIC can (mlxconfig LINK_TYPE_P1=2), or use "
-			       "another NIC");
-		return -EOPNOTSUPP;
-	}
-	return 0;
+	return kind == RDMA_INFINIBAND ? check_infiniband(move, pci, link, error) : 0;
 }
 
 int move_inspect(const struct move *move, const char *pci, const char *netdev_hint, struct state_nic *nic,
@@ -116,7 +135,7 @@ int move_inspect(const struct move *move, const char *pci, const char *netdev_hi
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, r, "RDMA device %s has no uverbs device",
 				     device.name);
-	r = check_kind(move, pci, device.name, &nic->soft, error);
+	r = check_kind(move, pci, &link, device.name, nic, error);
 	if (r < 0)
 		return r;
 	snprintf(nic->pci, sizeof(nic->pci), "%s", pci);
@@ -241,6 +260,38 @@ static int rdma_in(const struct move *move, const struct state_nic *nic, uint32_
 	return check_number(nic, move->pod->rdma, index, "after its move", error);
 }
 
+/*
+ * InfiniBand: the RDMA device first. ib_ipoib ends its netdev with the move and makes a new one, on newer kernels in the
+ * pod, on older ones in the first namespace (ipoib_add_port() in drivers/infiniband/ulp/ipoib/ipoib_main.c).
+ */
+static int infiniband_in(const struct move *move, const struct state_nic *nic, uint64_t *since,
+			 struct cni_error *error)
+{
+	const struct place *place = move->pod;
+	struct rtlink link;
+	int r;
+
+	r = rdma_in(move, nic, nic->rdma_index, since, error);
+	if (r < 0)
+		return r;
+	r = fault_point("netdev-move");
+	if (r == 0)
+		r = place_find_netdev(move->pod, nic->pci, "", &link);
+	if (r == 0) {
+		r = rtlink_rename(move->pod->rt, link.index, nic->pod_netdev);
+	} else if (r == -ENODEV) {
+		place = move->host;
+		r = place_find_netdev(move->host, nic->pci, "", &link);
+		if (r == 0)
+			r = rtlink_move(move->host->rt, link.index, move->pod->netns_fd, nic->pod_netdev);
+	}
+	if (r < 0)
+		return fail_netlink(error, CNI_ERR_CANNOT_MOVE, r, place->rt,
+				    "have in the pod the new netdev of", nic->rdma);
+	step_done(move, since, "made netdev %s of %s", nic->pod_netdev, nic->rdma);
+	return 0;
+}
+
 static int netdev_up(const struct move *move, const struct state_nic *nic, uint64_t *since,
 		     struct cni_error *error)
 {
@@ -266,9 +317,14 @@ static int move_in_filled(const struct move *move, const struct state_nic *nic, 
 	uint64_t since = now_us();
 	int r;
 
-	r = nic->soft ? soft_link_in(move, nic, &since, &index, error) : netdev_in(move, nic, &since, error);
-	if (r == 0 && !move->shared)
-		r = rdma_in(move, nic, index, &since, error);
+	if (nic->infiniband && !move->shared) {
+		r = infiniband_in(move, nic, &since, error);
+	} else {
+		r = nic->soft ? soft_link_in(move, nic, &since, &index, error)
+			      : netdev_in(move, nic, &since, error);
+		if (r == 0 && !move->shared)
+			r = rdma_in(move, nic, index, &since, error);
+	}
 	if (r == 0)
 		r = netdev_up(move, nic, &since, error);
 	return r;
@@ -405,6 +461,8 @@ static int out_of_pod(const struct move *move, const struct state_nic *nic, uint
 
 	found = place_find_netdev(move->pod, nic->pci, nic->pod_netdev, &link);
 	r = rdma_out_of_pod(move, nic, found == 0 ? link.index : 0, since);
+	if (found == 0 && nic->infiniband) /* ended with the move */
+		found = place_find_netdev(move->pod, nic->pci, nic->pod_netdev, &link);
 	if (found == 0)
 		r2 = netdev_out_of_pod(move, nic, &link, since);
 	else if (found != -ENODEV && found != -ENXIO)
@@ -428,22 +486,54 @@ static int await_netdev(const struct move *move, const struct state_nic *nic, un
 	}
 }
 
-static int restore_netdev(const struct move *move, const struct state_nic *nic, struct rtlink *link,
-			  uint64_t *since)
+/*
+ * The netdevs that ib_ipoib makes get the lowest free names: two that came back from dead namespaces may have each
+ * other's. One that is up is in use under its name, and stays.
+ */
+static int swap_names(const struct move *move, const struct rtlink *link, const char *name)
+{
+	struct nlchan *rt = move->host->rt;
+	struct rtlink holder;
+	int r;
+
+	r = rtlink_get(rt, name, &holder);
+	if (r == 0 && holder.up)
+		return -EEXIST;
+	if (r == 0)
+		r = rtlink_rename(rt, link->index, "cniswap%d");
+	if (r == 0)
+		r = rtlink_rename(rt, holder.index, link->name);
+	return r < 0 ? r : rtlink_rename(rt, link->index, name);
+}
+
+static int restore_name(const struct move *move, const struct state_nic *nic, struct rtlink *link,
+			uint64_t *since)
 {
 	int r;
 
-	if (strcmp(link->name, nic->netdev) != 0) {
-		if (link->up)
-			(void)rtlink_set_up(move->host->rt, link->index, false);
-		r = rtlink_rename(move->host->rt, link->index, nic->netdev);
-		if (r < 0)
-			return log_error_errno(r, "%s: cannot rename %s back to %s", move->who, link->name,
-					       nic->netdev);
-		step_done(move, since, "renamed netdev %s back to %s", link->name, nic->netdev);
-		memcpy(link->name, nic->netdev, sizeof(link->name));
-		link->up = false;
-	}
+	if (strcmp(link->name, nic->netdev) == 0)
+		return 0;
+	if (link->up)
+		(void)rtlink_set_up(move->host->rt, link->index, false);
+	link->up = false;
+	r = rtlink_rename(move->host->rt, link->index, nic->netdev);
+	if (r == -EEXIST && nic->infiniband)
+		r = swap_names(move, link, nic->netdev);
+	if (r < 0)
+		return log_error_errno(r, "%s: cannot rename %s back to %s", move->who, link->name,
+				       nic->netdev);
+	step_done(move, since, "renamed netdev %s back to %s", link->name, nic->netdev);
+	memcpy(link->name, nic->netdev, sizeof(link->name));
+	return 0;
+}
+
+static int restore_netdev(const struct move *move, const struct state_nic *nic, struct rtlink *link,
+			  uint64_t *since)
+{
+	int r = restore_name(move, nic, link, since);
+
+	if (r < 0)
+		return r;
 	if (link->mtu != nic->mtu) {
 		r = rtlink_set_mtu(move->host->rt, link->index, nic->mtu);
 		if (r < 0)

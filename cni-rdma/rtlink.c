@@ -13,6 +13,7 @@
 static struct nla_policy policy[IFLA_MAX + 1] = {
 	[IFLA_IFNAME] = { .type = NLA_STRING, .maxlen = IFNAMSIZ },
 	[IFLA_MTU] = { .type = NLA_U32 },
+	[IFLA_LINK] = { .type = NLA_U32 },
 };
 
 static struct nl_msg *request(int type, int flags, unsigned index, unsigned set, unsigned mask)
@@ -27,14 +28,15 @@ static struct nl_msg *request(int type, int flags, unsigned index, unsigned set,
 	return TAKE_PTR(msg);
 }
 
+/* Six bytes, or InfiniBand's twenty. */
 static void format_mac(const struct nlattr *attr, char *buf, size_t size)
 {
 	const uint8_t *mac = nla_data(attr);
+	size_t len = (size_t)nla_len(attr);
 
 	buf[0] = '\0';
-	if (nla_len(attr) == 6)
-		snprintf(buf, size, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
-			 mac[5]);
+	for (size_t i = 0; i < len && 3 * len <= size; i++)
+		snprintf(buf + 3 * i, size - 3 * i, "%02x%s", mac[i], i + 1 < len ? ":" : "");
 }
 
 static int parse_link(struct nl_msg *msg, void *arg)
@@ -54,6 +56,9 @@ static int parse_link(struct nl_msg *msg, void *arg)
 	nla_strlcpy(link->name, tb[IFLA_IFNAME], sizeof(link->name));
 	if (tb[IFLA_MTU])
 		link->mtu = nla_get_u32(tb[IFLA_MTU]);
+	/* In another namespace the number would be another's. */
+	if (tb[IFLA_LINK] && !tb[IFLA_LINK_NETNSID])
+		link->parent = nla_get_u32(tb[IFLA_LINK]);
 	if (tb[IFLA_ADDRESS])
 		format_mac(tb[IFLA_ADDRESS], link->mac, sizeof(link->mac));
 	return NL_OK;
@@ -73,6 +78,50 @@ int rtlink_get(struct nlchan *chan, const char *name, struct rtlink *ret)
 	if (!link.index)
 		return -ENODEV;
 	*ret = link;
+	return 0;
+}
+
+/* For nldump_read(), of a search that begins with whether it has found. */
+static void forget(void *arg)
+{
+	bool *found = arg;
+
+	*found = false;
+}
+
+struct find_child {
+	bool found;
+	unsigned parent;
+	struct rtlink link;
+};
+
+static int match_child(struct nl_msg *msg, void *arg)
+{
+	struct find_child *find = arg;
+	struct rtlink link = { 0 };
+	int r = parse_link(msg, &link);
+
+	if (r < 0 || link.parent != find->parent || link.index == find->parent)
+		return r;
+	find->found = true;
+	find->link = link;
+	return NL_OK;
+}
+
+int rtlink_find_child(struct nlchan *chan, unsigned index, struct rtlink *ret)
+{
+	_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RTM_GETLINK, NLM_F_DUMP, 0, 0, 0);
+	struct find_child find = { .parent = index };
+	int r;
+
+	if (!msg)
+		return -ENOMEM;
+	r = nldump_read(chan, msg, match_child, forget, &find);
+	if (r < 0)
+		return r;
+	if (!find.found)
+		return -ENODEV;
+	*ret = find.link;
 	return 0;
 }
 
@@ -164,14 +213,6 @@ int rtlink_add_address(struct nlchan *chan, unsigned index, const struct rtlink_
 	    nla_put(msg, IFA_ADDRESS, len, &address->v6) < 0)
 		return -ENOMEM;
 	return nlchan_talk(chan, msg, NULL, NULL);
-}
-
-/* For nldump_read(), of a search that begins with whether it has found. */
-static void forget(void *arg)
-{
-	bool *found = arg;
-
-	*found = false;
 }
 
 struct find_address {

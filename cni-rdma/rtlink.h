@@ -19,7 +19,8 @@ struct rtlink {
 	unsigned mtu; /* bytes */
 	bool up;      /* administratively */
 	char name[IFNAMSIZ];
-	char mac[24]; /* "52:54:00:12:34:56", "" when it has none that fits */
+	unsigned parent; /* index of the netdev that it sits on, in the same namespace; 0: none */
+	char mac[64];	 /* "52:54:00:12:34:56", "" when it has none that fits */
 };
 
 struct rtlink_address {
@@ -45,6 +46,9 @@ struct rtlink_route {
  * that was just brought up has its link-local address by then (linkwatch_sync_dev() in net/core/rtnetlink.c).
  */
 int rtlink_get(struct nlchan *chan, const char *name, struct rtlink *ret);
+
+/* A netdev that sits on that of index, as a VLAN's or a P_Key's does. -ENODEV: there is none. */
+int rtlink_find_child(struct nlchan *chan, unsigned index, struct rtlink *ret);
 
 /*
  * Moves the interface into the namespace netns_fd under a new name. A move closes

@@ -60,6 +60,7 @@ static int parse_nic(const json_t *object, struct state_nic *nic)
 {
 	const json_t *mtu = json_object_get(object, "mtu"), *index = json_object_get(object, "rdmaIndex");
 	const json_t *up = json_object_get(object, "up"), *soft = json_object_get(object, "soft");
+	const json_t *infiniband = json_object_get(object, "infiniband"); /* no older record has it */
 
 	if (copy_text(object, "pci", nic->pci, sizeof(nic->pci)) < 0 ||
 	    copy_text(object, "gaudi", nic->gaudi, sizeof(nic->gaudi)) < 0 ||
@@ -72,7 +73,8 @@ static int parse_nic(const json_t *object, struct state_nic *nic)
 		return -EBADMSG;
 	if (!json_is_integer(mtu) || json_integer_value(mtu) < 0 || json_integer_value(mtu) > INT32_MAX ||
 	    !json_is_integer(index) || json_integer_value(index) < 0 ||
-	    json_integer_value(index) > UINT32_MAX || !json_is_boolean(up) || !json_is_boolean(soft))
+	    json_integer_value(index) > UINT32_MAX || !json_is_boolean(up) || !json_is_boolean(soft) ||
+	    (infiniband && !json_is_boolean(infiniband)))
 		return -EBADMSG;
 	if (!name_is_plain(nic->pci) || !name_is_plain(nic->rdma) || !request_ifname_is_valid(nic->netdev) ||
 	    !request_ifname_is_valid(nic->pod_netdev))
@@ -81,6 +83,7 @@ static int parse_nic(const json_t *object, struct state_nic *nic)
 	nic->rdma_index = (uint32_t)json_integer_value(index);
 	nic->up = json_is_true(up);
 	nic->soft = json_is_true(soft);
+	nic->infiniband = json_is_true(infiniband);
 	return 0;
 }
 
@@ -185,7 +188,8 @@ static json_t *format_nic(const struct state_nic *nic)
 	    json_object_set_new(object, "rdmaIndex", json_integer(nic->rdma_index)) < 0 ||
 	    json_object_set_new(object, "mtu", json_integer(nic->mtu)) < 0 ||
 	    json_object_set_new(object, "up", json_boolean(nic->up)) < 0 ||
-	    json_object_set_new(object, "soft", json_boolean(nic->soft)) < 0)
+	    json_object_set_new(object, "soft", json_boolean(nic->soft)) < 0 ||
+	    json_object_set_new(object, "infiniband", json_boolean(nic->infiniband)) < 0)
 		return NULL;
 	return json_incref(object);
 }

@@ -33,8 +33,9 @@ struct state_nic {
 	uint32_t rdma_index;	    /* of the RDMA device before ADD; 0: not known */
 	uint64_t node_guid;
 	unsigned mtu;
-	bool up;   /* the netdev was up */
-	bool soft; /* Soft-RoCE: the link dies when its netdev moves */
+	bool up;	 /* the netdev was up */
+	bool soft;	 /* Soft-RoCE: the link dies when its netdev moves */
+	bool infiniband; /* the netdev ends when its RDMA device moves, and is made anew */
 };
 
 /* A Soft-RoCE link that we made on an interface of the pod: mode "soft". rdma is "" when there is none. */

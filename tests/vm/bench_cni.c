@@ -2,11 +2,11 @@
 /*
  * `make bench` part cni: ADD and DEL of one NIC by cni-rdma as it is shipped, beside a chain of the two Go plugins that do
  * this in clusters today: the reference plugin host-device moves the netdev, then rdma-cni the RDMA device. The NICs are
- * such as hardware has them (modules/roce_card.c), so both ask the kernel for the same two moves; ours waits for the GID
+ * such as hardware has them (modules/rdma_card.c), so both ask the kernel for the same two moves; ours waits for the GID
  * on top.
  * Without BENCH=1 only a few rounds, so that the benchmark is known to work.
  *
- * vm-modules: virtio_net dummy ib_uverbs roce_card
+ * vm-modules: virtio_net dummy ib_uverbs rdma_card
  * vm-sources: tests/bench/driver.c tests/vm/cni_node.c
  * vm-files: build/lab/static/cni-rdma:/srv/bench/cni-rdma build/lab/cni-tools/host-device:/srv/bench/host-device
  * vm-files: build/lab/cni-tools/rdma:/srv/bench/rdma

@@ -116,6 +116,23 @@ TEST(cni_addresses_and_routes_of_ipam_are_set_and_given_back, .initial_netns = t
 	node_end();
 }
 
+/* No GID there comes from an address: ADD waits for none of these. */
+TEST(cni_infiniband_has_addresses_and_routes_of_ipam, .initial_netns = true)
+{
+	struct call call;
+	struct pod pod;
+
+	node_begin_infiniband("");
+	pod = add_pod("i9", &call);
+	pod_check(&pod, 1);
+	check_routes(&pod);
+	CHECK_EQ(CNI(.verb = "CHECK", .pod = &pod, .prev = call.answer, .extra = IPAM_CONFIG), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .extra = IPAM_CONFIG), 0);
+	node_check_as_before("after DEL");
+	pod_end(&pod);
+	node_end();
+}
+
 TEST(cni_failing_ipam_ends_the_add, .initial_netns = true)
 {
 	static const struct {

@@ -22,6 +22,7 @@
 #define WORDS 24
 
 struct node_nic node_nics[NODE_NICS];
+static bool is_infiniband;
 static char before[NODE_TEXT];
 
 int node_run(const char *format, ...)
@@ -120,7 +121,7 @@ static bool has_gid(const char *rdma)
 static const char *pci_of(const char *netdev)
 {
 	static char target[PATH_MAX];
-	char path[64], *virtio, *pci;
+	char path[64], *end, *pci;
 	ssize_t n;
 
 	snprintf(path, sizeof(path), "/sys/class/net/%s", netdev);
@@ -128,12 +129,14 @@ static const char *pci_of(const char *netdev)
 	if (n < 0)
 		return "";
 	target[n] = '\0';
-	virtio = strstr(target, "/virtio");
-	if (!virtio)
+	end = strstr(target, "/virtio");
+	if (!end)
+		end = strstr(target, "/net/");
+	if (!end)
 		return "";
-	*virtio = '\0';
+	*end = '\0';
 	pci = strrchr(target, '/');
-	return pci ? pci + 1 : "";
+	return pci && strchr(pci, ':') ? pci + 1 : "";
 }
 
 static void snapshot(char *text, size_t size, bool with_gid)
@@ -195,8 +198,8 @@ static void clear_links(void)
 	int r;
 
 	/* Busy while a process of an earlier test still ends with a card open. */
-	WAIT_FOR((r = vm_rmmod("roce_card")) != -EAGAIN, 20);
-	CHECK_MSG(r == 0 || r == -ENOENT, "roce_card stays: %s", strerror(-r));
+	WAIT_FOR((r = vm_rmmod("rdma_card")) != -EAGAIN, 20);
+	CHECK_MSG(r == 0 || r == -ENOENT, "rdma_card stays: %s", strerror(-r));
 	for (char **name = node_names_in("/sys/class/infiniband"); *name; name++)
 		CHECK_EQ(node_run("rdma link del %s", *name), 0);
 	for (char **name = node_names_in("/sys/class/net"); *name; name++) {
@@ -235,7 +238,49 @@ static void make_links(void)
 	}
 }
 
-/* RDMA devices roce0 and on, below the NICs' PCI functions. */
+/* Every virtio NIC has its driver, or (of the first of them) none has. */
+static void drive_nics(bool yes)
+{
+	char path[128], text[16];
+	int n = 0;
+
+	for (char **name = node_names_in("/sys/bus/virtio/devices"); *name; name++) {
+		if (!read_attr(text, sizeof(text), "/sys/bus/virtio/devices/%s/device", *name) ||
+		    strcmp(text, "0x0001") != 0 || (!yes && n++ == NODE_NICS))
+			continue;
+		snprintf(path, sizeof(path), "/sys/bus/virtio/devices/%s/driver", *name);
+		if ((access(path, F_OK) == 0) == yes)
+			continue;
+		snprintf(path, sizeof(path), "/sys/bus/virtio/drivers/virtio_net/%s",
+			 yes ? "bind" : "unbind");
+		CHECK_EQ(vm_write(path, *name), 0);
+	}
+}
+
+/* RDMA devices card0 and on below the PCI functions, and netdevs ib0 and on, of virtio NICs that are no more. */
+static void make_infiniband(const char *parameters)
+{
+	bool is_older = strstr(parameters, "make_netdevs=1");
+	char all[128] = "functions=";
+	int r;
+
+	r = is_older ? vm_rmmod("ib_ipoib") : vm_insmod("ib_ipoib", NULL);
+	CHECK(r == 0 || r == (is_older ? -ENOENT : -EEXIST));
+	drive_nics(false);
+	for (size_t i = 0; i < NODE_NICS; i++) {
+		struct node_nic *nic = &node_nics[i];
+
+		snprintf(nic->rdma, sizeof(nic->rdma), "card%zu", i);
+		snprintf(nic->netdev, sizeof(nic->netdev), "ib%zu", i);
+		add(all, sizeof(all), "%s%s", nic->pci, i + 1 < NODE_NICS ? "," : " ");
+	}
+	add(all, sizeof(all), "%s", parameters);
+	CHECK_EQ(vm_insmod("rdma_card", all), 0);
+	for (size_t i = 0; i < NODE_NICS; i++)
+		CHECK_EQ(node_run("ip link set %s up mtu 1400", node_nics[i].netdev), 0);
+}
+
+/* RDMA devices card0 and on, below the NICs' PCI functions. */
 static void make_cards(const char *parameters)
 {
 	char all[128] = "netdevs=";
@@ -243,11 +288,11 @@ static void make_cards(const char *parameters)
 	for (size_t i = 0; i < NODE_NICS; i++) {
 		struct node_nic *nic = &node_nics[i];
 
-		snprintf(nic->rdma, sizeof(nic->rdma), "roce%zu", i);
+		snprintf(nic->rdma, sizeof(nic->rdma), "card%zu", i);
 		add(all, sizeof(all), "%s%s", nic->netdev, i + 1 < NODE_NICS ? "," : " ");
 	}
 	add(all, sizeof(all), "%s", parameters);
-	CHECK_EQ(vm_insmod("roce_card", all), 0);
+	CHECK_EQ(vm_insmod("rdma_card", all), 0);
 }
 
 static void begin(const char *mode, const char *cards)
@@ -256,6 +301,7 @@ static void begin(const char *mode, const char *cards)
 
 	setbuf(stderr, NULL);
 	clear_links();
+	drive_nics(true);
 	clear_state();
 	set_mode(mode);
 	for (char **name = node_names_in("/sys/class/net"); *name; name++) {
@@ -273,7 +319,9 @@ static void begin(const char *mode, const char *cards)
 		n++;
 	}
 	CHECK_MSG(n == NODE_NICS, "the machine has %zu virtio NICs, the tests need %d", n, NODE_NICS);
-	if (cards)
+	if (is_infiniband)
+		make_infiniband(cards);
+	else if (cards)
 		make_cards(cards);
 	else
 		make_links();
@@ -299,9 +347,30 @@ void node_begin_cards(const char *parameters)
 	begin("exclusive", parameters);
 }
 
+void node_begin_infiniband(const char *parameters)
+{
+	is_infiniband = true;
+	begin("exclusive", parameters);
+}
+
+const char *node_write_pairs(void)
+{
+	static const char path[] = "/run/pairs.json";
+	FILE *file = fopen(path, "w");
+
+	CHECK(file);
+	fprintf(file,
+		"{\"version\":1,\"mode\":\"paired\",\"pairs\":[{\"gaudi\":\"HL1\",\"nic\":{\"pci\":\"%s\",\"rdma\":\"%s\","
+		"\"netdev\":\"%s\",\"uverbs\":\"uverbs%d\",\"node_guid\":\"\"}}]}",
+		node_nics[0].pci, node_nics[0].rdma, node_nics[0].netdev, node_nics[0].uverbs);
+	CHECK_EQ(fclose(file), 0);
+	return path;
+}
+
 void node_end(void)
 {
 	clear_links();
+	drive_nics(true);
 	set_mode("shared");
 }
 
@@ -409,7 +478,12 @@ void pod_check_beside(const struct pod *pod, unsigned int mask, const char *othe
 		if (!(mask & 1u << i))
 			continue;
 		add(expected, sizeof(expected), "netdev rdma%d up %s mtu 1400\n", n, nic->pci);
-		add(rdma, sizeof(rdma), "rdma %s on rdma%d uverbs%d gid\n", nic->rdma, n++, nic->uverbs);
+		if (is_infiniband)
+			add(rdma, sizeof(rdma), "rdma %s on - uverbs%d gid\n", nic->rdma, nic->uverbs);
+		else
+			add(rdma, sizeof(rdma), "rdma %s on rdma%d uverbs%d gid\n", nic->rdma, n,
+			    nic->uverbs);
+		n++;
 	}
 	add(expected, sizeof(expected), "%s", rdma);
 	pod_snapshot(pod, now, sizeof(now));

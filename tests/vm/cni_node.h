@@ -34,9 +34,17 @@ void node_begin_shared(void);
 
 /*
  * The same with NICs as hardware has them: instead of links, RDMA devices below the PCI functions, which live on when
- * their netdev moves (modules/roce_card.c). parameters: more of that module's, or "".
+ * their netdev moves (modules/rdma_card.c). parameters: more of that module's, or "".
  */
 void node_begin_cards(const char *parameters);
+/*
+ * The NICs are InfiniBand's: their netdevs are ib_ipoib's, and end when the RDMA devices move. With "make_netdevs=1" they
+ * are made as older kernels make them, in the first namespace.
+ */
+void node_begin_infiniband(const char *parameters);
+
+/* A pairing file in which Gaudi HL1 has the first NIC. Its path. */
+const char *node_write_pairs(void);
 
 /* Leaves the machine as other tests expect it: shared mode, no links and no cards. */
 void node_end(void);

@@ -68,6 +68,22 @@ void way_back_stops_anywhere(const char *const steps[])
 	pod_end(&pod);
 }
 
+void way_without_a_readable_record(void)
+{
+	struct pod pod = pod_new("u1");
+	const char *pairs = node_write_pairs();
+	char record[128];
+
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = "HL1", .pairs = pairs), 0);
+	pod_check(&pod, 1);
+	snprintf(record, sizeof(record), NODE_STATE_DIR "/%s-eth0.json", pod.name);
+	CHECK_EQ(truncate(record, 100), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .pairs = pairs), 0);
+	node_check_as_before("after DEL");
+	pod_check(&pod, 0);
+	pod_end(&pod);
+}
+
 void way_namespaces_died(void)
 {
 	struct pod a = pod_new("d1"), b = pod_new("d2");

@@ -15,6 +15,9 @@ void way_killed_anywhere(const char *const steps[]);
 /* DEL fails at each of the steps, or is killed there: the next DEL does the rest. */
 void way_back_stops_anywhere(const char *const steps[]);
 
+/* DEL finds a record that is cut off: it takes out what the pairing file knows. */
+void way_without_a_readable_record(void);
+
 /* Two pods' namespaces are gone when DEL comes. */
 void way_namespaces_died(void);
 

@@ -48,6 +48,7 @@ static struct state *sample(const char *container, const char *pci)
 	s->nics[1] = s->nics[0];
 	strcpy(s->nics[1].pci, "0000:07:00.0");
 	s->nics[1].up = false;
+	s->nics[1].infiniband = true;
 	return s;
 }
 
@@ -107,6 +108,25 @@ static void foreign_and_future_states_are_told_apart(void **state)
 	assert_non_null(strstr(why, "later"));
 	assert_int_equal(state_parse("{", STATE_MAX_BYTES + 1, &loaded, why, sizeof(why)), -EFBIG);
 	assert_null(loaded);
+}
+
+static void infiniband_is_in_no_record_of_before_it_was_known(void **state)
+{
+	_cleanup_(state_freep) struct state *saved = sample("1a2b", "0000:06:00.0"), *loaded = NULL;
+	static const char key[] = "\"infiniband\": false";
+	_cleanup_free_ char *text = NULL;
+	char why[128], *at;
+
+	(void)state;
+	saved->n = 1;
+	text = state_format(saved);
+	at = strstr(text, key);
+	assert_non_null(at);
+	memcpy(at, "\"infiniband\":    12", strlen(key));
+	assert_int_equal(state_parse(text, strlen(text), &loaded, why, sizeof(why)), -EBADMSG);
+	memcpy(at, "\"whatever\"  :    12", strlen(key));
+	assert_int_equal(state_parse(text, strlen(text), &loaded, why, sizeof(why)), 0);
+	assert_false(loaded->nics[0].infiniband);
 }
 
 static void link_of_soft_mode_is_part_of_it(void **state)
@@ -241,6 +261,7 @@ static void free_numbers_below_ours_are_counted(void **state)
 static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(state_comes_back_as_it_was_saved, setup, teardown),
 	cmocka_unit_test(every_truncated_state_is_refused),
+	cmocka_unit_test_setup_teardown(infiniband_is_in_no_record_of_before_it_was_known, setup, teardown),
 	cmocka_unit_test_setup_teardown(link_of_soft_mode_is_part_of_it, setup, teardown),
 	cmocka_unit_test(foreign_and_future_states_are_told_apart),
 	cmocka_unit_test(impossible_values_are_refused),

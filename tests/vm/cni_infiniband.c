@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * NICs of InfiniBand: the RDMA device goes first, and ib_ipoib's netdev ends with its move and is made anew.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cni_node.h"
+#include "cni_way.h"
+#include "vm.h"
+
+static void goes_in_and_comes_back(const char *parameters)
+{
+	struct call call = { .verb = "ADD" };
+	struct pod pod, other;
+
+	node_begin_infiniband(parameters);
+	pod = pod_new("i1");
+	other = pod_new("i2");
+	call.pod = &pod;
+	call.device = node_nics[1].pci;
+	CHECK_EQ(call_plugin(&call), 0);
+	pod_check(&pod, 2);
+	CHECK_EQ(CNI(.verb = "CHECK", .pod = &pod, .prev = call.answer), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = node_nics[1].pci), 103);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = node_nics[0].pci), 0);
+	pod_check(&other, 1);
+	pod_check(&pod, 2);
+	/* The one that comes back first finds the name of the other free. */
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &other), 0);
+	node_check_as_before("after DEL");
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("after the second DEL");
+	pod_end(&pod);
+	pod_end(&other);
+	node_end();
+}
+
+TEST(cni_infiniband_goes_in_and_comes_back, .initial_netns = true)
+{
+	goes_in_and_comes_back("");
+}
+
+TEST(cni_infiniband_goes_in_and_comes_back_on_an_older_kernel, .initial_netns = true)
+{
+	goes_in_and_comes_back("make_netdevs=1");
+}
+
+TEST(cni_infiniband_add_failing_anywhere_restores_the_host, .initial_netns = true, .seconds = 120)
+{
+	static const char *const steps[] = { "state-save",   "rdma-move",   "rdma-find",
+					     "number-after", "netdev-move", "netdev-up",
+					     "gid",	     "result",	    NULL };
+
+	node_begin_infiniband("");
+	way_fails_anywhere(steps);
+	node_end();
+}
+
+TEST(cni_infiniband_add_killed_anywhere_is_repaired, .initial_netns = true, .seconds = 120)
+{
+	static const char *const steps[] = { "state-save", "rdma-move", "rdma-find", "netdev-move",
+					     "netdev-up",  "gid",	"result",    NULL };
+
+	node_begin_infiniband("");
+	way_killed_anywhere(steps);
+	node_end();
+}
+
+TEST(cni_infiniband_del_that_stops_anywhere_is_finished_by_the_next, .initial_netns = true, .seconds = 120)
+{
+	static const char *const steps[] = { "rdma-out", "host-restore", "state-drop", NULL };
+
+	node_begin_infiniband("");
+	way_back_stops_anywhere(steps);
+	node_end();
+}
+
+TEST(cni_infiniband_comes_back_after_its_namespace_died, .initial_netns = true)
+{
+	node_begin_infiniband("");
+	way_namespaces_died();
+	node_end();
+}
+
+/* Its kernel gave each the other's name. */
+TEST(cni_infiniband_netdevs_that_have_each_others_names_swap_them, .initial_netns = true)
+{
+	struct pod a, b;
+
+	node_begin_infiniband("");
+	a = pod_new("i3");
+	b = pod_new("i4");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &a, .device = node_nics[0].pci), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[1].pci), 0);
+	pod_end_and_wait(&b);
+	pod_end_and_wait(&a);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
+	node_check_as_before("after DEL");
+	node_end();
+}
+
+TEST(cni_infiniband_comes_back_from_a_namespace_that_only_a_process_holds, .initial_netns = true)
+{
+	node_begin_infiniband("");
+	way_namespace_held_by_a_process();
+	node_end();
+}
+
+TEST(cni_infiniband_with_child_interfaces_is_refused, .initial_netns = true)
+{
+	struct pod pod;
+
+	node_begin_infiniband("");
+	pod = pod_new("i5");
+	CHECK_EQ(node_run("ip link add link %s name child0 type ipoib pkey 0x8001", node_nics[0].netdev), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 102);
+	CHECK_EQ(node_run("ip link del child0"), 0);
+	node_check_as_before("after the refusal");
+	pod_check(&pod, 0);
+	pod_end(&pod);
+	node_end();
+}
+
+/* Their netdevs are made anew under any name: nobody could tell whose is whose. */
+TEST(cni_infiniband_with_two_ports_is_refused, .initial_netns = true)
+{
+	struct pod pod;
+
+	node_begin_infiniband("ports=2");
+	pod = pod_new("i6");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 101);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = "HL1", .pairs = node_write_pairs()), 102);
+	node_check_as_before("after the refusals");
+	pod_check(&pod, 0);
+	pod_end(&pod);
+	node_end();
+}
+
+TEST(cni_infiniband_comes_out_without_a_readable_record, .initial_netns = true)
+{
+	node_begin_infiniband("");
+	way_without_a_readable_record();
+	node_end();
+}
