@@ -5,6 +5,7 @@ package kubelet
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -154,9 +155,18 @@ func (m *machine) plugNIC(i int) {
 }
 
 func (m *machine) remove(path string) {
-	if err := os.RemoveAll(m.path(path)); err != nil {
+	if err := removeAll(m.path(path)); err != nil {
 		m.t.Fatal(err)
 	}
+}
+
+// removeAll is os.RemoveAll, but for a directory into which the plugin puts a socket meanwhile.
+func removeAll(path string) error {
+	err := os.RemoveAll(path)
+	for i := 0; errors.Is(err, syscall.ENOTEMPTY) && i < 1000; i++ {
+		err = os.RemoveAll(path)
+	}
+	return err
 }
 
 // unplugGaudi takes a card out, in the order in which the kernel does.

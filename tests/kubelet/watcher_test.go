@@ -6,7 +6,6 @@ package kubelet
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -159,7 +158,7 @@ func TestAutoRegistersWhereTheFolderIs(t *testing.T) {
 	k.shutDown()
 	// A pod that mounts only the registry.
 	m.startPlugin("--kubelet-dir=" + m.path("none"))
-	if err := os.RemoveAll(k.dir); err != nil {
+	if err := removeAll(k.dir); err != nil {
 		t.Fatal(err)
 	}
 	k.start()
