@@ -88,11 +88,12 @@ static int repair(struct add *add, struct cni_error *error)
 			return cni_error_set(error, CNI_ERR_OWNED, r,
 					     "cannot tell whether container %.12s still has NIC %s",
 					     owner->container, add->devices.nics[i].pci);
-		if (pod && place_find_netdev(pod, add->devices.nics[i].pci, "", &link) != -ENODEV)
-			return cni_error_set(error, CNI_ERR_OWNED, 0, "NIC %s is in pod %s (container %.12s)",
-					     add->devices.nics[i].pci,
-					     owner->pod[0] ? owner->pod : "of unknown name",
-					     owner->container);
+		r = pod ? place_find_netdev(pod, add->devices.nics[i].pci, "", &link) : -ENODEV;
+		if (r != -ENODEV)
+			return cni_error_set(
+				error, CNI_ERR_OWNED, is_shortage(r) ? r : 0,
+				"NIC %s is in pod %s (container %.12s)", add->devices.nics[i].pci,
+				owner->pod[0] ? owner->pod : "of unknown name", owner->container);
 		log_info("%s: container %.12s no longer has NIC %s", session->who, owner->container,
 			 add->devices.nics[i].pci);
 		session_forget(session, owner);

@@ -48,11 +48,14 @@ static int rescue_nic(struct session *session, const struct place *pod, const st
 	snprintf(nic.uverbs, sizeof(nic.uverbs), "%s", known->uverbs);
 	memcpy(nic.pod_netdev, link.name, sizeof(nic.pod_netdev));
 	nic.mtu = link.mtu;
-	if (place_find_rdma(pod, nic.pci, link.index, &device) == 0) {
-		nic.node_guid = device.node_guid;
+	r = place_find_rdma(pod, nic.pci, link.index, &device);
+	if (r < 0 && r != -ENODEV)
+		return r;
+	if (r == 0) {
 		r = place_classify(pod, nic.pci, device.name, &kind);
 		if (r < 0)
 			return r;
+		nic.node_guid = device.node_guid;
 		nic.soft = kind == RDMA_SOFT;
 		nic.infiniband = kind == RDMA_INFINIBAND;
 		if (rdmanl_chardev(pod->rdma, device.index, &chardev) == 0)
