@@ -75,10 +75,15 @@ static int repair(struct add *add, struct cni_error *error)
 		/* No DEL comes for a pod that a reboot ended, and few runtimes call GC. */
 		if (ours || session_is_orphan(session, state))
 			session_forget(session, state);
+		/* What it still holds is not as it was, and our record would say that it is meant to be so. */
+		if (ours && (state->n || state->link.rdma[0]))
+			return cni_error_set(error, CNI_ERR_TRY_AGAIN, 0,
+					     "cannot give back what an earlier attempt took");
 	}
 	for (size_t i = 0; i < add->devices.n; i++) {
 		struct state *owner = state_list_owner(&list, add->devices.nics[i].pci);
 		_cleanup_(place_freep) struct place *pod = NULL;
+		struct rdmanl_device device;
 		struct rtlink link;
 
 		if (!owner)
@@ -89,6 +94,8 @@ static int repair(struct add *add, struct cni_error *error)
 					     "cannot tell whether container %.12s still has NIC %s",
 					     owner->container, add->devices.nics[i].pci);
 		r = pod ? place_find_netdev(pod, add->devices.nics[i].pci, "", &link) : -ENODEV;
+		if (pod && (r == -ENODEV || r == -ENXIO)) /* though the RDMA device may be */
+			r = place_find_rdma(pod, add->devices.nics[i].pci, 0, &device);
 		if (r != -ENODEV)
 			return cni_error_set(
 				error, CNI_ERR_OWNED, is_shortage(r) ? r : 0,
@@ -97,6 +104,10 @@ static int repair(struct add *add, struct cni_error *error)
 		log_info("%s: container %.12s no longer has NIC %s", session->who, owner->container,
 			 add->devices.nics[i].pci);
 		session_forget(session, owner);
+		if (state_list_owner(&list, add->devices.nics[i].pci))
+			return cni_error_set(error, CNI_ERR_TRY_AGAIN, 0,
+					     "NIC %s is not yet as container %.12s, which is gone, got it",
+					     add->devices.nics[i].pci, owner->container);
 	}
 	return 0;
 }

@@ -25,42 +25,48 @@ static void release_unrecorded_address(const struct request *req)
 		log_warning("DEL %.12s/%s: %s", req->container, req->ifname, error.msg);
 }
 
-/* One NIC of the pairing, if it is in that pod: the pairing knows its names on the host, though not whether
+/* As it is: there is nothing to compare it with. 0: it has none. */
+static uint64_t rescued_number(const struct place *pod, uint32_t index)
+{
+	struct rdmanl_chardev chardev = { 0 };
+
+	return rdmanl_chardev(pod->rdma, index, &chardev) == 0 ? chardev.dev : 0;
+}
+
+/* One NIC of the pairing, or what of it is in that pod: the pairing knows its names on the host, though not whether
  * it was up. */
 static int rescue_nic(struct session *session, const struct place *pod, const struct pairs_nic *known)
 {
 	const struct move move = session_move(session, pod);
 	struct state_nic nic = { .up = true };
-	struct rdmanl_chardev chardev;
 	struct rdmanl_device device;
-	struct rtlink link;
+	struct rtlink link = { 0 };
 	enum rdma_kind kind;
-	int r;
+	int r, r2;
 
+	/* With several netdevs, of which the pod may have made some, what counts is the RDMA device. */
 	r = place_find_netdev(pod, known->pci, "", &link);
-	if (r == -ENODEV || r == -ENXIO)
-		return 0;
-	if (r < 0)
+	if (r < 0 && r != -ENODEV && r != -ENXIO && r != -ENOTUNIQ)
 		return r;
+	r2 = place_find_rdma(pod, known->pci, link.index, &device);
+	if (r2 == -ENODEV && (r == -ENODEV || r == -ENXIO))
+		return 0;
+	if (r2 == 0)
+		r2 = place_classify(pod, known->pci, device.name, &kind);
+	if (r2 < 0 && r2 != -ENODEV)
+		return r2;
+	if (r2 == 0) {
+		nic.node_guid = device.node_guid;
+		nic.soft = kind == RDMA_SOFT;
+		nic.infiniband = kind == RDMA_INFINIBAND;
+	}
 	snprintf(nic.pci, sizeof(nic.pci), "%s", known->pci);
 	snprintf(nic.rdma, sizeof(nic.rdma), "%s", known->rdma);
 	snprintf(nic.netdev, sizeof(nic.netdev), "%s", known->netdev[0] ? known->netdev : link.name);
 	snprintf(nic.uverbs, sizeof(nic.uverbs), "%s", known->uverbs);
 	memcpy(nic.pod_netdev, link.name, sizeof(nic.pod_netdev));
 	nic.mtu = link.mtu;
-	r = place_find_rdma(pod, nic.pci, link.index, &device);
-	if (r < 0 && r != -ENODEV)
-		return r;
-	if (r == 0) {
-		r = place_classify(pod, nic.pci, device.name, &kind);
-		if (r < 0)
-			return r;
-		nic.node_guid = device.node_guid;
-		nic.soft = kind == RDMA_SOFT;
-		nic.infiniband = kind == RDMA_INFINIBAND;
-		if (rdmanl_chardev(pod->rdma, device.index, &chardev) == 0)
-			nic.chardev = chardev.dev;
-	}
+	nic.chardev = rescued_number(pod, r2 == 0 ? device.index : 0);
 	log_info("%s: NIC %s is in the pod without a record", session->who, nic.pci);
 	return move_out(&move, &nic, 0);
 }
@@ -75,7 +81,7 @@ static int rescue(struct session *session)
 	_cleanup_(pairs_freep) struct pairs *pairs = NULL;
 	struct netns_id id, host;
 	_cleanup_close_ int fd = -EBADF;
-	char why[160];
+	char why[160] = "";
 	int r, r2;
 
 	if (!session->req->netns)
@@ -93,9 +99,11 @@ static int rescue(struct session *session)
 		r = pairs_load(session->req->pairs, &pairs, why, sizeof(why));
 	for (size_t i = 0; pairs && i < pairs->n; i++) {
 		r2 = pairs->pair[i].has_nic ? rescue_nic(session, pod, &pairs->pair[i].nic) : 0;
-		if (r == 0)
-			r = r2;
+		r = worse(r, r2);
 	}
+	if (r < 0)
+		log_error_errno(r, "%s: cannot take out what belongs to the record that cannot be read%s%s",
+				session->who, why[0] ? ": " : "", why);
 	return r;
 }
 

@@ -72,6 +72,8 @@ static int load_pairs(const struct request *req, struct pairs **ret, struct cni_
 	r = pairs_load(req->pairs, ret, why, sizeof(why));
 	if (r == -ENOENT || r == 0)
 		return 0;
+	if (is_shortage(r))
+		return cni_error_set(error, CNI_ERR_IO, r, "pairing file %s", req->pairs);
 	cni_error_set(error, CNI_ERR_IO, 0, "pairing file %s: %s", req->pairs, why[0] ? why : strerror(-r));
 	return cni_error_explain(
 		error,

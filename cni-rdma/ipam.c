@@ -284,7 +284,7 @@ int ipam_call(const struct request *req, const struct ipam_call *call, json_t **
 	char program[4096];
 	char **env;
 	pid_t pid;
-	int r;
+	int r, r2;
 
 	if (ipam_find(req->path, type, program, sizeof(program)) < 0)
 		return cni_error_set(error, CNI_ERR_CONFIG, 0,
@@ -296,15 +296,18 @@ int ipam_call(const struct request *req, const struct ipam_call *call, json_t **
 		return cni_error_set(error, CNI_ERR_IO, -ENOMEM, "IPAM");
 	in = memory_file(text);
 	out = memory_file("");
-	pid = in < 0 || out < 0 ? -1 : spawn(program, env, in, out);
+	pid = in < 0 ? in : out < 0 ? out : RET_NERRNO(spawn(program, env, in, out));
 	free_env(env);
 	if (pid < 0)
-		return cni_error_set(error, CNI_ERR_IO, -EAGAIN, "cannot start IPAM plugin %s", type);
+		return cni_error_set(error, CNI_ERR_IO, pid, "cannot start IPAM plugin %s", type);
 	r = wait_for(pid, IPAM_TIMEOUT_MS);
 	if (r == -ETIMEDOUT)
 		return cni_error_set(error, CNI_ERR_TRY_AGAIN, 0, "IPAM plugin %s did not end within %d s",
 				     type, IPAM_TIMEOUT_MS / 1000);
-	if (read_back(out, &document) < 0 || r != 0)
+	r2 = read_back(out, &document);
+	if (is_shortage(r2))
+		return cni_error_set(error, CNI_ERR_IO, r2, "cannot read what IPAM plugin %s printed", type);
+	if (r2 < 0 || r != 0)
 		return plugin_failed(type, call->command, r, document, error);
 	if (!ret)
 		return 0;

@@ -53,7 +53,7 @@ static int check_gid(const struct place *pod, const char *rdma, struct cni_error
 
 	if (r == -ETIMEDOUT)
 		return cni_error_set(error, CNI_ERR_NO_GID, 0, "RDMA device %s has no RoCE GID", rdma);
-	return r < 0 ? fail_gone(error, r, "RDMA device %s has no GIDs any more", rdma) : 0;
+	return r < 0 ? cni_error_set(error, CNI_ERR_IO, r, "cannot read the GIDs of %s", rdma) : 0;
 }
 
 static int check_rdma(const struct place *pod, const struct state_nic *nic, struct cni_error *error)
@@ -66,11 +66,9 @@ static int check_rdma(const struct place *pod, const struct state_nic *nic, stru
 	if (r < 0)
 		return fail_gone(error, r, "RDMA device %s is not in the pod any more", nic->rdma);
 	r = rdmanl_chardev(pod->rdma, device.index, &chardev);
-	if (r < 0)
-		return fail_gone(error, r, "RDMA device %s has no uverbs device any more", nic->rdma);
-	if (chardev.dev != nic->chardev)
-		return cni_error_set(error, CNI_ERR_CHARDEV, 0, "RDMA device %s is not %s any more",
-				     nic->rdma, nic->uverbs);
+	if (r < 0 || chardev.dev != nic->chardev)
+		return cni_error_set(error, CNI_ERR_CHARDEV, is_shortage(r) ? r : 0,
+				     "RDMA device %s is not %s any more", nic->rdma, nic->uverbs);
 	return check_gid(pod, nic->rdma, error);
 }
 
@@ -149,8 +147,7 @@ int verbs_check(const struct request *req, struct cni_error *error)
 		return r;
 	r = state_load(session.state_fd, req->container, req->ifname, &state, why, sizeof(why));
 	if (r < 0)
-		return cni_error_set(error, is_shortage(r) ? CNI_ERR_TRY_AGAIN : CNI_ERR_IO, 0,
-				     "state file: %s", why);
+		return cni_error_set(error, CNI_ERR_IO, is_shortage(r) ? r : 0, "state file: %s", why);
 	r = session_reach(&session, state, &pod);
 	if (r < 0)
 		return cni_error_set(error, CNI_ERR_IO, r, "cannot look into %s", state->netns);
@@ -302,5 +299,8 @@ int verbs_gc(const struct request *req, struct cni_error *error)
 			 list.states[i]->ifname);
 		session_forget(&session, list.states[i]);
 	}
-	return req->ipam ? ipam_gc(req, &list, error) : 0;
+	/* It would take the addresses of a record that cannot be read for garbage. */
+	if (req->ipam && list.skipped)
+		log_warning("GC: IPAM is not asked to clear: %zu records cannot be read", list.skipped);
+	return req->ipam && !list.skipped ? ipam_gc(req, &list, error) : 0;
 }

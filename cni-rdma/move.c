@@ -63,10 +63,20 @@ static int check_infiniband(const struct move *move, const char *pci, const stru
 	char names[256];
 	int r;
 
-	place_name_netdevs(move->host, pci, names, sizeof(names));
+	r = place_name_netdevs(move->host, pci, names, sizeof(names));
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_IO, r, "cannot tell the netdevs of NIC %s", pci);
 	if (strchr(names, ',')) {
 		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
 			      "NIC %s is InfiniBand and has a netdev for each of its ports: %s", pci, names);
+		return -EOPNOTSUPP;
+	}
+	if (place_is_connected(move->host, link->name)) {
+		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
+			      "netdev %s of NIC %s is in connected mode, which ends when it moves",
+			      link->name, pci);
+		cni_error_explain(error, "echo datagram >/sys/class/net/%s/mode, or use another NIC",
+				  link->name);
 		return -EOPNOTSUPP;
 	}
 	r = rtlink_find_child(move->host->rt, link->index, &child);
@@ -116,7 +126,7 @@ int move_inspect(const struct move *move, const char *pci, const char *netdev_hi
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
 				     "NIC %s has no netdev in the host's namespace", pci);
 	if (r == -ENOTUNIQ) {
-		place_name_netdevs(move->host, pci, names, sizeof(names));
+		(void)place_name_netdevs(move->host, pci, names, sizeof(names));
 		return cni_error_set(error, CNI_ERR_NO_DEVICE, 0,
 				     "NIC %s has several netdevs, and nothing says which is meant: %s", pci,
 				     names);
@@ -385,12 +395,32 @@ static int stray_link_down(const struct move *move, const struct state_nic *nic,
 	return 0;
 }
 
+/*
+ * A name that the host has given away meanwhile, or that the pod has chosen, must not keep it there. restore_rdma()
+ * says what its name is then.
+ */
+static int rdma_leave(const struct move *move, uint32_t index)
+{
+	struct rdma_out out = { .chan = move->pod->rdma,
+				.index = index,
+				.host_netns_fd = move->host->netns_fd };
+	char name[RDMANL_NAME_MAX];
+	int r;
+
+	r = netns_call(move->host->netns_fd, move->pod->netns_fd, rdma_move_out, &out, "rdma-out");
+	if (r != -EEXIST)
+		return r;
+	snprintf(name, sizeof(name), "cniout%u", index);
+	r = rdmanl_rename(move->pod->rdma, index, name);
+	return r < 0 ? r
+		     : netns_call(move->host->netns_fd, move->pod->netns_fd, rdma_move_out, &out, "rdma-out");
+}
+
 /* The RDMA device first: whatever else fails, its regions are then gone. */
 static int rdma_out_of_pod(const struct move *move, const struct state_nic *nic, unsigned netdev_index,
 			   uint64_t *since)
 {
 	struct rdmanl_device device;
-	struct rdma_out out;
 	int r;
 
 	r = place_find_rdma(move->pod, nic->pci, netdev_index, &device);
@@ -414,10 +444,7 @@ static int rdma_out_of_pod(const struct move *move, const struct state_nic *nic,
 		log_warning("%s: RDMA devices are shared: regions on %s live on as long as whoever has them",
 			    move->who, device.name);
 	} else if (r == 0) {
-		out = (struct rdma_out){ .chan = move->pod->rdma,
-					 .index = device.index,
-					 .host_netns_fd = move->host->netns_fd };
-		r = netns_call(move->host->netns_fd, move->pod->netns_fd, rdma_move_out, &out);
+		r = rdma_leave(move, device.index);
 		if (r == 0)
 			step_done(move, since,
 				  "took RDMA device %s out of the pod: every region on it is gone",
@@ -461,14 +488,14 @@ static int out_of_pod(const struct move *move, const struct state_nic *nic, uint
 
 	found = place_find_netdev(move->pod, nic->pci, nic->pod_netdev, &link);
 	r = rdma_out_of_pod(move, nic, found == 0 ? link.index : 0, since);
-	if (found == 0 && nic->infiniband) /* ended with the move */
+	if (nic->infiniband) /* ended with the move */
 		found = place_find_netdev(move->pod, nic->pci, nic->pod_netdev, &link);
 	if (found == 0)
 		r2 = netdev_out_of_pod(move, nic, &link, since);
 	else if (found != -ENODEV && found != -ENXIO)
 		r2 = log_error_errno(found, "%s: cannot tell whether NIC %s is in the pod", move->who,
 				     nic->pci);
-	return r < 0 ? r : r2;
+	return worse(r, r2);
 }
 
 /* The netdev on the host; a namespace that is going away returns it at a time of its own. */
@@ -534,7 +561,7 @@ static int restore_netdev(const struct move *move, const struct state_nic *nic, 
 
 	if (r < 0)
 		return r;
-	if (link->mtu != nic->mtu) {
+	if (nic->mtu && link->mtu != nic->mtu) {
 		r = rtlink_set_mtu(move->host->rt, link->index, nic->mtu);
 		if (r < 0)
 			return log_error_errno(r, "%s: cannot give %s back its MTU of %u", move->who,
@@ -567,7 +594,7 @@ static int clear_old_link(const struct move *move, const struct state_nic *nic)
 	return r == -ENODEV ? 0 : r;
 }
 
-/* A link that is being taken apart is in no list any more, but for a moment still has its name (ENFILE) and netdev (EEXIST). */
+/* A link that is being taken apart is in no list any more, but for a moment still has its name and netdev. */
 static int add_link_again(const struct move *move, const struct state_nic *nic, const char *netdev)
 {
 	uint64_t deadline = now_us() + LINK_GONE_MS * 1000;
@@ -575,7 +602,7 @@ static int add_link_again(const struct move *move, const struct state_nic *nic, 
 
 	for (;;) {
 		r = rdmanl_add_link(move->host->rdma, nic->rdma, LINK_TYPE, netdev);
-		if ((r != -ENFILE && r != -EEXIST) || now_us() >= deadline)
+		if (r != -EEXIST || now_us() >= deadline)
 			return r;
 		pause_ms(POLL_MS);
 	}
@@ -654,13 +681,15 @@ static int restore_host(const struct move *move, const struct state_nic *nic, un
 				       nic->pci, nic->netdev);
 	r = restore_netdev(move, nic, &link, since);
 	r2 = restore_rdma(move, nic, &link, since, &device);
-	if (r == 0 && nic->up && !link.up) {
-		r = rtlink_set_up(move->host->rt, link.index, true);
-		if (r < 0)
-			log_error_errno(r, "%s: cannot bring %s up again", move->who, nic->netdev);
+	r = worse(r, r2);
+	if (nic->up && !link.up) {
+		r2 = rtlink_set_up(move->host->rt, link.index, true);
+		if (r2 < 0)
+			log_error_errno(r2, "%s: cannot bring %s up again", move->who, link.name);
+		r = worse(r, r2);
 	}
-	if (r < 0 || r2 < 0)
-		return r < 0 ? r : r2;
+	if (r < 0)
+		return r;
 	r = rdmanl_chardev(move->host->rdma, device.index, &chardev);
 	if (r < 0)
 		return log_error_errno(r, "%s: RDMA device %s has no uverbs device", move->who, nic->rdma);
@@ -686,5 +715,5 @@ int move_out(const struct move *move, const struct state_nic *nic, unsigned wait
 	}
 	r2 = restore_host(move, nic, wait_ms, &since);
 	numbers_release(move->host);
-	return r < 0 ? r : r2;
+	return worse(r, r2);
 }

@@ -95,18 +95,20 @@ int netns_find(int proc_fd, const struct netns_id *id, int *ret_fd)
 	return -ENOENT;
 }
 
-int netns_call(int home_fd, int netns_fd, int (*fn)(void *arg), void *arg)
+int netns_call(int home_fd, int netns_fd, int (*fn)(void *arg), void *arg, const char *what)
 {
+	char point[32];
 	int r, r2;
 
 	if (setns(netns_fd, CLONE_NEWNET) < 0)
 		return negative_errno();
 	r = fn(arg);
-	r2 = fault_point("netns-home");
+	snprintf(point, sizeof(point), "home-%s", what);
+	r2 = fault_point(point);
 	if (r2 == 0 && setns(home_fd, CLONE_NEWNET) < 0)
 		r2 = negative_errno();
 	if (r2 < 0) {
-		log_error_errno(r2, "cannot come back from the pod's network namespace");
+		log_error_errno(r2, "cannot come back from the pod's network namespace (%s)", what);
 		abort();
 	}
 	return r;

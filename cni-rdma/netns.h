@@ -33,9 +33,10 @@ int netns_find(int proc_fd, const struct netns_id *id, int *ret_fd);
 /*
  * Runs fn(arg) inside the namespace and returns its value, or -errno of getting there. Only the calling thread goes
  * (setns(2)). Should it find no way back to home_fd, the namespace it is in, then the program aborts: in a pod's namespace
- * it must do nothing else, and what it leaves half done the next call puts right, as after a kill.
+ * it must do nothing else, and what it leaves half done the next call puts right, as after a kill. what: one word for
+ * the fault point and the log.
  */
-int netns_call(int home_fd, int netns_fd, int (*fn)(void *arg), void *arg);
+int netns_call(int home_fd, int netns_fd, int (*fn)(void *arg), void *arg, const char *what);
 
 /*
  * A sysfs as the calling thread's namespace sees it, mounted nowhere: for

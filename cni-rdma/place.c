@@ -40,7 +40,8 @@ int place_open(int netns_fd, const struct place *host, struct place **ret)
 	place->sys_fd = -EBADF;
 	place->netns_fd = TAKE_FD(fd);
 	place->home_fd = host ? host->netns_fd : place->netns_fd;
-	r = host ? netns_call(place->home_fd, place->netns_fd, open_inside, place) : open_inside(place);
+	r = host ? netns_call(place->home_fd, place->netns_fd, open_inside, place, "look")
+		 : open_inside(place);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(place);
@@ -130,16 +131,26 @@ int place_find_netdev(const struct place *place, const char *pci, const char *hi
 	return rtlink_get(place->rt, found.name[pick], ret);
 }
 
-void place_name_netdevs(const struct place *place, const char *pci, char *buf, size_t size)
+bool place_is_connected(const struct place *place, const char *netdev)
+{
+	char path[64], mode[32];
+
+	snprintf(path, sizeof(path), "class/net/%s/mode", netdev);
+	return fileio_read_attr(place->sys_fd, path, mode, sizeof(mode)) > 0 && strcmp(mode, "datagram") != 0;
+}
+
+int place_name_netdevs(const struct place *place, const char *pci, char *buf, size_t size)
 {
 	struct netdevs found;
 	size_t len = 0;
+	int r = list_netdevs(place, pci, &found);
 
 	buf[0] = '\0';
-	if (list_netdevs(place, pci, &found) < 0)
-		return;
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < found.n && len < size; i++)
 		len += (size_t)snprintf(buf + len, size - len, "%s%s", i ? ", " : "", found.name[i]);
+	return 0;
 }
 
 static int hard_rdma_name(const struct place *place, const char *pci, char *buf, size_t size)
@@ -216,7 +227,7 @@ int place_skip_dad(const struct place *place, const char *netdev)
 	char name[IFNAMSIZ];
 
 	snprintf(name, sizeof(name), "%s", netdev);
-	return netns_call(place->home_fd, place->netns_fd, skip_dad, name);
+	return netns_call(place->home_fd, place->netns_fd, skip_dad, name, "dad");
 }
 
 static void gid_of_address(const struct rtlink_address *address, struct in6_addr *ret)
@@ -237,7 +248,6 @@ static int has_gid(const struct place *place, const char *rdma, const struct in6
 	for (int i = 0; i < GIDS_LOOKED_AT; i++) {
 		struct in6_addr gid;
 		char path[160], text[64];
-
 		int r;
 
 		snprintf(path, sizeof(path), "class/infiniband/%s/ports/1/gids/%d", rdma, i);
@@ -264,7 +274,6 @@ int place_wait_gid(const struct place *place, const char *rdma, const struct rtl
 		gid_of_address(address, &want);
 	for (;;) {
 		struct timespec pause = { .tv_nsec = pause_us * 1000 };
-
 		int r = has_gid(place, rdma, address ? &want : NULL);
 
 		if (r != 0)

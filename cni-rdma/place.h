@@ -36,8 +36,11 @@ DEFINE_CLEANUP(struct place *, place_free)
  */
 int place_find_netdev(const struct place *place, const char *pci, const char *hint, struct rtlink *ret);
 
-/* All that it has, separated by commas, for a message. */
-void place_name_netdevs(const struct place *place, const char *pci, char *buf, size_t size);
+/* The netdev is ib_ipoib's and in another mode than it is made in. */
+bool place_is_connected(const struct place *place, const char *netdev);
+
+/* All that it has, separated by commas. */
+int place_name_netdevs(const struct place *place, const char *pci, char *buf, size_t size);
 
 /* The RDMA device of a PCI function in this namespace: its own, or one that sits on its netdev (0: unknown).
  */

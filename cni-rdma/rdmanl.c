@@ -211,11 +211,11 @@ int rdmanl_find_ndev(struct nlchan *chan, unsigned ndev_index, struct rdmanl_dev
 		struct rdmanl_port port;
 
 		r = rdmanl_port(chan, devices[i].index, &port);
-		if (is_shortage(r))
-			return r;
 		/* a device that vanishes while we look is not the one */
-		if (r < 0 || port.ndev_index != ndev_index)
+		if (r == -EINVAL || r == -ENODEV || (r == 0 && port.ndev_index != ndev_index))
 			continue;
+		if (r < 0)
+			return r;
 		*ret = devices[i];
 		return 0;
 	}
@@ -278,12 +278,14 @@ int rdmanl_rename(struct nlchan *chan, uint32_t index, const char *name)
 int rdmanl_add_link(struct nlchan *chan, const char *name, const char *type, const char *netdev)
 {
 	_cleanup_(nlmsg_freep) struct nl_msg *msg = request(RDMA_NLDEV_CMD_NEWLINK, 0);
+	int r;
 
 	if (!msg || nla_put_string(msg, RDMA_NLDEV_ATTR_DEV_NAME, name) < 0 ||
 	    nla_put_string(msg, RDMA_NLDEV_ATTR_LINK_TYPE, type) < 0 ||
 	    nla_put_string(msg, RDMA_NLDEV_ATTR_NDEV_NAME, netdev) < 0)
 		return -ENOMEM;
-	return nlchan_talk(chan, msg, NULL, NULL);
+	r = nlchan_talk(chan, msg, NULL, NULL);
+	return r == -ENFILE ? -EEXIST : r; /* the kernel's word for a name that is taken */
 }
 
 int rdmanl_del_link(struct nlchan *chan, uint32_t index)

@@ -118,7 +118,7 @@ int session_reach(struct session *session, const struct state *state, struct pla
 	if (strcmp(state->boot_id, session->boot_id) != 0)
 		return 0;
 	r = netns_open(state->netns, &fd);
-	if (is_shortage(r))
+	if (r < 0 && r != -ENOENT && r != -ENOTDIR && r != -EINVAL)
 		return r;
 	if (r == 0 && (netns_identify(fd, &id) < 0 || !netns_id_equal(&id, &state->netns_id)))
 		closep(&fd); /* the path is another namespace's by now */
@@ -187,15 +187,13 @@ int session_release(struct session *session, struct state *state)
 		size_t before = state->n;
 
 		r2 = release_nic(session, state, pod, &state->nics[i]);
-		if (r2 < 0 && r == 0)
-			r = r2;
+		r = worse(r, r2);
 		if (state->n == before)
 			i++;
 	}
 	if (state->link.rdma[0]) {
 		r2 = release_link(session, state, pod);
-		if (r2 < 0 && r == 0)
-			r = r2;
+		r = worse(r, r2);
 	}
 	r2 = fault_point("state-drop");
 	if (r2 == 0)
@@ -203,7 +201,7 @@ int session_release(struct session *session, struct state *state)
 						     : state_remove(session->state_fd, state);
 	if (r2 < 0)
 		log_error_errno(r2, "%s: cannot update the state file", session->who);
-	return r < 0 ? r : r2;
+	return worse(r, r2);
 }
 
 void session_release_addresses(const struct session *session, const struct state *state)

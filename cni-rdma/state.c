@@ -305,7 +305,7 @@ int state_list_load(int dirfd, struct state_list *ret)
 	r = fileio_opendir(dirfd, ".", &dir);
 	if (r < 0)
 		return r;
-	while ((entry = readdir(dir))) {
+	while (errno = 0, (entry = readdir(dir))) {
 		struct state *state, **grown;
 		char why[128];
 
@@ -318,6 +318,7 @@ int state_list_load(int dirfd, struct state_list *ret)
 			return r;
 		if (r < 0) {
 			log_warning("state file %s is left alone: %s", entry->d_name, why);
+			list.skipped++;
 			continue;
 		}
 		grown = reallocarray(list.states, list.n + 1, sizeof(*grown));
@@ -328,6 +329,8 @@ int state_list_load(int dirfd, struct state_list *ret)
 		list.states = grown;
 		list.states[list.n++] = state;
 	}
+	if (errno)
+		return negative_errno();
 	*ret = list;
 	list = (struct state_list){ 0 };
 	return 0;

@@ -86,10 +86,10 @@ int state_save(int dirfd, const struct state *state);
 /* 0 also when there is none. */
 int state_remove(int dirfd, const struct state *state);
 
-/* All attachments of the directory. Files that cannot be read are logged and left out. */
+/* All attachments of the directory. Files that make no sense are logged, left out and counted. */
 struct state_list {
 	struct state **states;
-	size_t n;
+	size_t n, skipped;
 };
 
 int state_list_load(int dirfd, struct state_list *ret);

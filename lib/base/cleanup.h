@@ -71,10 +71,16 @@ static inline int negative_errno(void)
 	return errno > 0 ? -errno : -EIO;
 }
 
-/* Memory or descriptors were short: what was looked for may well be there, and a later try may find it. */
+/* Memory, descriptors or processes were short: what was looked for may well be there, and a later try may find it. */
 static inline bool is_shortage(int r)
 {
-	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS;
+	return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOBUFS || r == -EAGAIN;
+}
+
+/* What to report of two results: the first failure, but before all others a shortage, which calls for another try. */
+static inline int worse(int r, int r2)
+{
+	return is_shortage(r) || (r < 0 && !is_shortage(r2)) ? r : r2 < 0 ? r2 : r;
 }
 
 /* The value of a call that returns -1 and errno on failure, or -errno. */

@@ -82,15 +82,43 @@ TEST(cni_call_that_finds_no_way_out_of_the_pod_ends_and_is_repaired, .initial_ne
 
 	node_begin_cards("");
 	pod = pod_new("c13");
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = "netns-home"),
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = "home-look"),
 		 128 + SIGABRT);
 	node_check_as_before("after ADD");
 	pod_check(&pod, 0);
+	/* Half done: the NIC is in the pod. */
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci, .fault = "home-dad"),
+		 128 + SIGABRT);
 	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .fault = "netns-home"), 128 + SIGABRT);
 	pod_check(&pod, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .fault = "home-look"), 128 + SIGABRT);
+	pod_check(&pod, 1);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod, .fault = "home-rdma-out"), 128 + SIGABRT);
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
 	node_check_as_before("after DEL");
+	pod_check(&pod, 0);
+	pod_end(&pod);
+	node_end();
+}
+
+/* With the regions on it, and whether it was the host or the pod that made it so. */
+TEST(cni_card_leaves_the_pod_although_its_name_is_taken_on_the_host, .initial_netns = true)
+{
+	struct pod pod;
+
+	node_begin_cards("");
+	pod = pod_new("c14");
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 0);
+	CHECK_EQ(node_run("rdma dev set %s name card0", node_nics[1].rdma), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	pod_check(&pod, 0);
+	CHECK_EQ(node_state_files(), 1);
+	/* Not as ADD found it, so nobody gets it. */
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 11);
+	CHECK_EQ(node_run("rdma dev set card0 name %s", node_nics[1].rdma), 0);
+	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
+	node_check_as_before("with the name free again");
+	CHECK_EQ(node_state_files(), 0);
 	pod_end(&pod);
 	node_end();
 }

@@ -4,6 +4,7 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cni_node.h"
 #include "cni_way.h"
@@ -84,7 +85,15 @@ TEST(cni_infiniband_comes_back_after_its_namespace_died, .initial_netns = true)
 	node_end();
 }
 
-/* Its kernel gave each the other's name. */
+static bool is_of(const char *netdev, const struct node_nic *nic)
+{
+	char path[64], target[256] = "";
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/device", netdev);
+	return readlink(path, target, sizeof(target) - 1) > 0 && strstr(target, nic->pci);
+}
+
+/* The kernel gave each the other's name. */
 TEST(cni_infiniband_netdevs_that_have_each_others_names_swap_them, .initial_netns = true)
 {
 	struct pod a, b;
@@ -96,6 +105,7 @@ TEST(cni_infiniband_netdevs_that_have_each_others_names_swap_them, .initial_netn
 	CHECK_EQ(CNI(.verb = "ADD", .pod = &b, .device = node_nics[1].pci), 0);
 	pod_end_and_wait(&b);
 	pod_end_and_wait(&a);
+	WAIT_FOR(is_of(node_nics[1].netdev, &node_nics[0]) && is_of(node_nics[0].netdev, &node_nics[1]), 20);
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &a), 0);
 	CHECK_EQ(CNI(.verb = "DEL", .pod = &b), 0);
 	node_check_as_before("after DEL");
@@ -120,6 +130,22 @@ TEST(cni_infiniband_with_child_interfaces_is_refused, .initial_netns = true)
 	CHECK_EQ(node_run("ip link del child0"), 0);
 	node_check_as_before("after the refusal");
 	pod_check(&pod, 0);
+	pod_end(&pod);
+	node_end();
+}
+
+TEST(cni_infiniband_in_connected_mode_is_refused, .initial_netns = true)
+{
+	struct pod pod;
+
+	node_begin_infiniband("");
+	pod = pod_new("i7");
+	CHECK_EQ(vm_write("/sys/class/net/ib0/mode", "connected\n"), 0);
+	CHECK_EQ(CNI(.verb = "ADD", .pod = &pod, .device = node_nics[0].pci), 102);
+	pod_check(&pod, 0);
+	CHECK_EQ(vm_write("/sys/class/net/ib0/mode", "datagram\n"), 0);
+	CHECK_EQ(node_run("ip link set ib0 mtu 1400"), 0);
+	node_check_as_before("after the refusal");
 	pod_end(&pod);
 	node_end();
 }
