@@ -54,6 +54,16 @@ static int open_pod(struct add *add, struct cni_error *error)
 	return r < 0 ? cni_error_set(error, CNI_ERR_NETNS, r, "cannot look into %s", add->req->netns) : 0;
 }
 
+static int fail_unreturned(struct cni_error *error, const char *what, const char *container)
+{
+	cni_error_set(error, CNI_ERR_TRY_AGAIN, 0, "%s is not back as container %.12s got it", what,
+		      container);
+	return cni_error_explain(
+		error,
+		"the kubelet tries again by itself; if it lasts, the lines before this one in the runtime's log "
+		"say what stands in the way, a name that another device has taken for example");
+}
+
 /* What an earlier attempt for this same attachment or an earlier boot left, and NICs whose recorded owner has lost them. */
 static int repair(struct add *add, struct cni_error *error)
 {
@@ -77,8 +87,7 @@ static int repair(struct add *add, struct cni_error *error)
 			session_forget(session, state);
 		/* What it still holds is not as it was, and our record would say that it is meant to be so. */
 		if (ours && (state->n || state->link.rdma[0]))
-			return cni_error_set(error, CNI_ERR_TRY_AGAIN, 0,
-					     "cannot give back what an earlier attempt took");
+			return fail_unreturned(error, "what an earlier attempt took", state->container);
 	}
 	for (size_t i = 0; i < add->devices.n; i++) {
 		struct state *owner = state_list_owner(&list, add->devices.nics[i].pci);
@@ -105,9 +114,7 @@ static int repair(struct add *add, struct cni_error *error)
 			 add->devices.nics[i].pci);
 		session_forget(session, owner);
 		if (state_list_owner(&list, add->devices.nics[i].pci))
-			return cni_error_set(error, CNI_ERR_TRY_AGAIN, 0,
-					     "NIC %s is not yet as container %.12s, which is gone, got it",
-					     add->devices.nics[i].pci, owner->container);
+			return fail_unreturned(error, add->devices.nics[i].pci, owner->container);
 	}
 	return 0;
 }
