@@ -71,7 +71,10 @@ static int check_infiniband(const struct move *move, const char *pci, const stru
 			      "NIC %s is InfiniBand and has a netdev for each of its ports: %s", pci, names);
 		return -EOPNOTSUPP;
 	}
-	if (place_is_connected(move->host, link->name)) {
+	r = place_is_connected(move->host, link->name);
+	if (r < 0)
+		return cni_error_set(error, CNI_ERR_IO, r, "cannot tell the mode of netdev %s", link->name);
+	if (r > 0) {
 		cni_error_set(error, CNI_ERR_CANNOT_MOVE, 0,
 			      "netdev %s of NIC %s is in connected mode, which ends when it moves",
 			      link->name, pci);
@@ -307,7 +310,7 @@ static int netdev_up(const struct move *move, const struct state_nic *nic, uint6
 {
 	int r;
 
-	r = place_skip_dad(move->pod, nic->pod_netdev);
+	r = place_skip_dad(move->host, move->pod, nic->pod_netdev);
 	if (r < 0) /* then the first connections take a second longer */
 		log_warning_errno(r, "%s: cannot have %s use its address at once", move->who,
 				  nic->pod_netdev);

@@ -39,8 +39,7 @@ int place_open(int netns_fd, const struct place *host, struct place **ret)
 		return -ENOMEM;
 	place->sys_fd = -EBADF;
 	place->netns_fd = TAKE_FD(fd);
-	place->home_fd = host ? host->netns_fd : place->netns_fd;
-	r = host ? netns_call(place->home_fd, place->netns_fd, open_inside, place, "look")
+	r = host ? netns_call(host->netns_fd, place->netns_fd, open_inside, place, "look")
 		 : open_inside(place);
 	if (r < 0)
 		return r;
@@ -131,12 +130,16 @@ int place_find_netdev(const struct place *place, const char *pci, const char *hi
 	return rtlink_get(place->rt, found.name[pick], ret);
 }
 
-bool place_is_connected(const struct place *place, const char *netdev)
+int place_is_connected(const struct place *place, const char *netdev)
 {
 	char path[64], mode[32];
+	int r;
 
 	snprintf(path, sizeof(path), "class/net/%s/mode", netdev);
-	return fileio_read_attr(place->sys_fd, path, mode, sizeof(mode)) > 0 && strcmp(mode, "datagram") != 0;
+	r = (int)fileio_read_attr(place->sys_fd, path, mode, sizeof(mode));
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return strcmp(mode, "datagram") != 0;
 }
 
 int place_name_netdevs(const struct place *place, const char *pci, char *buf, size_t size)
@@ -222,12 +225,12 @@ static int skip_dad(void *arg)
 	return fileio_write_all(fd, "0", 1);
 }
 
-int place_skip_dad(const struct place *place, const char *netdev)
+int place_skip_dad(const struct place *host, const struct place *place, const char *netdev)
 {
 	char name[IFNAMSIZ];
 
 	snprintf(name, sizeof(name), "%s", netdev);
-	return netns_call(place->home_fd, place->netns_fd, skip_dad, name, "dad");
+	return netns_call(host->netns_fd, place->netns_fd, skip_dad, name, "dad");
 }
 
 static void gid_of_address(const struct rtlink_address *address, struct in6_addr *ret)

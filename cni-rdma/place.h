@@ -14,8 +14,7 @@
 #include "rtlink.h"
 
 struct place {
-	int netns_fd; /* owned, as all but home_fd */
-	int home_fd;  /* the program's own namespace, the host's */
+	int netns_fd; /* owned, as all of it */
 	int sys_fd;   /* the root of a sysfs that shows this namespace's devices */
 	struct nlchan *rdma, *rt;
 };
@@ -36,8 +35,8 @@ DEFINE_CLEANUP(struct place *, place_free)
  */
 int place_find_netdev(const struct place *place, const char *pci, const char *hint, struct rtlink *ret);
 
-/* The netdev is ib_ipoib's and in another mode than it is made in. */
-bool place_is_connected(const struct place *place, const char *netdev);
+/* 1: the netdev is ib_ipoib's and in another mode than it is made in. 0, or -errno: it cannot be told. */
+int place_is_connected(const struct place *place, const char *netdev);
 
 /* All that it has, separated by commas. */
 int place_name_netdevs(const struct place *place, const char *pci, char *buf, size_t size);
@@ -62,7 +61,7 @@ int place_classify(const struct place *place, const char *pci, const char *rdma,
  * somebody else has them: until then it answers no neighbour, and a peer's first connection would time out. Its
  * link-local address comes from its MAC address. 0 also when the namespace has no IPv6.
  */
-int place_skip_dad(const struct place *place, const char *netdev);
+int place_skip_dad(const struct place *host, const struct place *place, const char *netdev);
 
 /*
  * Waits until the first port of rdma has a GID, of address when given, else any. -ETIMEDOUT.

@@ -19,29 +19,8 @@
 
 TEST(cni_card_goes_in_and_comes_back, .initial_netns = true)
 {
-	struct call call = { .verb = "ADD" };
-	struct pod pod, other;
-
 	node_begin_cards("");
-	pod = pod_new("c1");
-	other = pod_new("c2");
-	call.pod = &pod;
-	call.device = node_nics[1].pci;
-	CHECK_EQ(call_plugin(&call), 0);
-	pod_check(&pod, 2);
-	CHECK_EQ(CNI(.verb = "CHECK", .pod = &pod, .prev = call.answer), 0);
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = node_nics[1].pci), 103);
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = node_nics[0].pci), 0);
-	pod_check(&other, 1);
-	pod_check(&pod, 2);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &other), 0);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("after DEL");
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("after the second DEL");
-	pod_check(&pod, 0);
-	pod_end(&pod);
-	pod_end(&other);
+	way_goes_in_and_comes_back();
 	node_end();
 }
 

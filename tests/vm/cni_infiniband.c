@@ -10,42 +10,18 @@
 #include "cni_way.h"
 #include "vm.h"
 
-static void goes_in_and_comes_back(const char *parameters)
-{
-	struct call call = { .verb = "ADD" };
-	struct pod pod, other;
-
-	node_begin_infiniband(parameters);
-	pod = pod_new("i1");
-	other = pod_new("i2");
-	call.pod = &pod;
-	call.device = node_nics[1].pci;
-	CHECK_EQ(call_plugin(&call), 0);
-	pod_check(&pod, 2);
-	CHECK_EQ(CNI(.verb = "CHECK", .pod = &pod, .prev = call.answer), 0);
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = node_nics[1].pci), 103);
-	CHECK_EQ(CNI(.verb = "ADD", .pod = &other, .device = node_nics[0].pci), 0);
-	pod_check(&other, 1);
-	pod_check(&pod, 2);
-	/* The one that comes back first finds the name of the other free. */
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &other), 0);
-	node_check_as_before("after DEL");
-	CHECK_EQ(CNI(.verb = "DEL", .pod = &pod), 0);
-	node_check_as_before("after the second DEL");
-	pod_end(&pod);
-	pod_end(&other);
-	node_end();
-}
-
 TEST(cni_infiniband_goes_in_and_comes_back, .initial_netns = true)
 {
-	goes_in_and_comes_back("");
+	node_begin_infiniband("");
+	way_goes_in_and_comes_back();
+	node_end();
 }
 
 TEST(cni_infiniband_goes_in_and_comes_back_on_an_older_kernel, .initial_netns = true)
 {
-	goes_in_and_comes_back("make_netdevs=1");
+	node_begin_infiniband("make_netdevs=1");
+	way_goes_in_and_comes_back();
+	node_end();
 }
 
 TEST(cni_infiniband_add_failing_anywhere_restores_the_host, .initial_netns = true, .seconds = 120)

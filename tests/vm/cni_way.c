@@ -8,6 +8,31 @@
 #include "cni_way.h"
 #include "vm.h"
 
+void way_goes_in_and_comes_back(void)
+{
+	struct pod pods[2] = { pod_new("w1"), pod_new("w2") };
+
+	for (int first = 0; first < 2; first++) {
+		struct call call = { .verb = "ADD", .pod = &pods[1], .device = node_nics[1].pci };
+
+		CHECK_EQ(call_plugin(&call), 0);
+		pod_check(&pods[1], 2);
+		CHECK_EQ(CNI(.verb = "CHECK", .pod = &pods[1], .prev = call.answer), 0);
+		CHECK_EQ(CNI(.verb = "ADD", .pod = &pods[0], .device = node_nics[1].pci), 103);
+		CHECK_EQ(CNI(.verb = "ADD", .pod = &pods[0], .device = node_nics[0].pci), 0);
+		pod_check(&pods[0], 1);
+		pod_check(&pods[1], 2);
+		CHECK_EQ(CNI(.verb = "DEL", .pod = &pods[first]), 0);
+		CHECK_EQ(CNI(.verb = "DEL", .pod = &pods[!first]), 0);
+		node_check_as_before("after DEL");
+		CHECK_EQ(CNI(.verb = "DEL", .pod = &pods[1]), 0);
+		node_check_as_before("after the second DEL");
+		pod_check(&pods[1], 0);
+	}
+	pod_end(&pods[0]);
+	pod_end(&pods[1]);
+}
+
 void way_fails_anywhere(const char *const steps[])
 {
 	struct pod pod = pod_new("f1");

@@ -6,6 +6,9 @@
 #ifndef CNI_WAY_H
 #define CNI_WAY_H
 
+/* Two pods have a NIC each, which no other gets, and they come back in either order. */
+void way_goes_in_and_comes_back(void);
+
 /* ADD fails at each of the steps, up to a NULL: nothing has happened. Then it goes well. */
 void way_fails_anywhere(const char *const steps[]);
 
